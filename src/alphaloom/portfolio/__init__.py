@@ -1,1 +1,10 @@
-"""The portfolio room."""
+"""Signals to weights: allocators, and policies that follow a rule."""
+
+from __future__ import annotations
+
+from alphaloom.portfolio.longshort import LongShort
+from alphaloom.portfolio.rules import BuyAndHold, EqualWeight, MovingAverageCross
+from alphaloom.portfolio.threshold import Threshold
+from alphaloom.portfolio.topk import TopK
+
+__all__ = ["BuyAndHold", "EqualWeight", "LongShort", "MovingAverageCross", "Threshold", "TopK"]
