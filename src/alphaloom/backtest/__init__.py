@@ -1,1 +1,6 @@
-"""The backtest room."""
+"""The back-test: one ledger that moves the money, one engine that runs any policy, one result that any report reads."""
+
+from alphaloom.backtest.engine import backtest
+from alphaloom.backtest.result import COSTS, STATUS, BacktestResult, Orders
+
+__all__ = ["COSTS", "STATUS", "BacktestResult", "Orders", "backtest"]

@@ -1,0 +1,157 @@
+"""From a panel and a market to the arrays that the ledger reads, and to the notes that a reader needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alphaloom.backtest.result import STATUS, Orders
+from alphaloom.market import Market
+from alphaloom.panel import Panel
+
+if TYPE_CHECKING:
+    from alphaloom.backtest.ledger import Tape
+
+__all__ = ["describe", "draw_tape", "first_marks", "impact_rates"]
+
+WINDOW = 20
+LEAST = 5
+CAUTIOUS = 0.9
+
+_FILLS = {
+    "next_open": "weights decided at a close are filled at the open of the next bar",
+    "next_close": "weights decided at a close are filled at the close of the next bar",
+    "same_close": "weights decided at a close are filled at that same close, which no one can do; use it to compare",
+}
+
+
+def draw_tape(panel: Panel, market: Market, start: int) -> Tape:
+    """The rows from `start` on as plain arrays.
+
+    Unit: with a field `adj_factor` (adjusted price = raw price * factor) a holding of value v is v / raw price raw shares
+    and v / (raw price * factor) adjusted ones, so a lot of raw shares is lot / factor adjusted shares.
+    Missing: a factor that is not known is the last known one, or 1.
+    """
+    from alphaloom.backtest.ledger import Tape
+
+    at_open = market.fill == "next_open"
+    none = _floats(np.empty((0, 0)))
+    close = _floats(panel["close"][start:])
+    limits = not at_open and {"limit_up", "limit_down"} <= set(panel.fields)
+    return Tape(
+        price=_floats(panel["open"][start:]) if at_open else close,
+        close=close,
+        listed=panel.listed[start:],
+        buyable=panel.buyable[start:],
+        sellable=panel.sellable[start:],
+        limit_up=_floats(panel["limit_up"][start:]) if limits else none,
+        limit_down=_floats(panel["limit_down"][start:]) if limits else none,
+        lot=_floats(_lots(panel, market)[start:]) if market.lot > 0 else none,
+        impact=_floats(impact_rates(panel, market)[start:]) if market.impact > 0 else none,
+    )
+
+
+def first_marks(panel: Panel, start: int) -> NDArray[np.float64]:
+    """The last known close before `start`, NaN where there is none.   Shape: (N,)."""
+    before = np.asarray(panel["close"][:start], dtype=np.float64)
+    return _last_known(before)[-1].copy() if start else np.full(panel.shape[1], np.nan)
+
+
+def impact_rates(panel: Panel, market: Market) -> NDArray[np.float64]:
+    """Impact of an order as money per value ** 1.5: coefficient * daily volatility / sqrt(daily money volume).
+
+    Shape: (T, N).
+    Time: row t reads rows t-20..t: the standard deviation of the last 20 close-to-close returns and the mean of the last
+    20 money volumes (volume * vwap, or close), so a decision on row t knows them.
+    Missing: with fewer than 5 of either known, an asset is charged the 90th percentile of its row, since what is not
+    known is seldom cheap; where a row knows no asset, nothing is charged.
+    """
+    close = np.asarray(panel["close"], dtype=np.float64)
+    price = np.asarray(panel["vwap"], dtype=np.float64) if "vwap" in panel.fields else close
+    returns = np.full_like(close, np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        returns[1:] = close[1:] / close[:-1] - 1.0
+        money = np.asarray(panel["volume"], dtype=np.float64) * price
+        count, mean, deviation = _rolling(returns)
+        days, daily, _ = _rolling(money)
+        rates = market.impact * deviation / np.sqrt(daily)
+    known = (count >= LEAST) & (days >= LEAST) & np.isfinite(rates) & panel.listed
+    for row in np.flatnonzero(~known.all(axis=1)):
+        here = known[row]
+        rates[row, ~here] = np.quantile(rates[row, here], CAUTIOUS) if here.any() else 0.0
+    return rates
+
+
+def _rolling(values: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]:
+    """Count, mean and sample deviation of the known values among the last 20, row by row; exact, no running sums."""
+    T, N = values.shape
+    padded = np.concatenate([np.full((WINDOW - 1, N), np.nan), values])
+    count, total = np.zeros((T, N)), np.zeros((T, N))
+    for back in range(WINDOW):
+        part = padded[back : back + T]
+        known = np.isfinite(part)
+        count += known
+        total += np.where(known, part, 0.0)
+    mean = total / count
+    squares = np.zeros((T, N))
+    for back in range(WINDOW):
+        part = padded[back : back + T]
+        squares += np.where(np.isfinite(part), (part - mean) ** 2, 0.0)
+    return count, mean, np.sqrt(squares / (count - 1.0))
+
+
+def _lots(panel: Panel, market: Market) -> NDArray[np.float64]:
+    if "adj_factor" not in panel.fields:
+        return np.full(panel.shape, market.lot)
+    factor = np.asarray(panel["adj_factor"], dtype=np.float64)
+    factor = _last_known(np.where(factor > 0.0, factor, np.nan))
+    return np.asarray(market.lot / np.where(np.isnan(factor), 1.0, factor))
+
+
+def _last_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    known = np.isfinite(values)
+    last = np.maximum.accumulate(np.where(known, np.arange(len(values))[:, None], 0), axis=0)
+    return np.take_along_axis(np.where(known, values, np.nan), last, axis=0)
+
+
+def _floats(array: NDArray[Any]) -> NDArray[np.float64]:
+    """Read-only and contiguous, so that the compiled functions meet one type only."""
+    view = np.ascontiguousarray(array, dtype=np.float64).view()
+    view.flags.writeable = False
+    return view
+
+
+def describe(
+    panel: Panel, market: Market, orders: Orders, settled: NDArray[np.float64], bankrupt: np.datetime64 | None
+) -> tuple[str, ...]:
+    """What a reader of the result must know: the fill, what was not filled, what left the market, what was assumed."""
+    notes = [f"fills: {_FILLS[market.fill]}; the last row's weights are not traded"]
+    counts = np.bincount(orders.status, minlength=len(STATUS))
+    lapsed = [
+        f"{int(n)} {word}" for word, n in zip(STATUS, counts, strict=True) if n and word not in ("filled", "partial")
+    ]
+    if counts[STATUS.index("partial")]:
+        notes.append(f"orders: {int(counts[1])} of {len(orders)} were cut to fit the cash")
+    if lapsed:
+        notes.append(f"orders: {', '.join(lapsed)} of {len(orders)} were not filled and lapsed")
+    if settled[0]:
+        notes.append(
+            f"delistings: {int(settled[0])} holdings were paid their last close less {market.delist_loss:.0%}, "
+            f"a loss of {settled[1]:,.2f}"
+        )
+    if market.impact > 0:
+        notes.append(
+            f"impact: {market.impact:g} * volatility * sqrt(value / money volume) over {WINDOW} bars; an asset with fewer "
+            f"than {LEAST} known bars pays the {CAUTIOUS:.0%} quantile of its row"
+        )
+    if market.lot > 0 and "adj_factor" not in panel.fields:
+        notes.append("lots: the panel has no adj_factor, so a lot counts adjusted shares")
+    if market.fill != "next_open" and not {"limit_up", "limit_down"} <= set(panel.fields):
+        notes.append("limits: the panel has no price limits, so fills at the close obey the flags of the open")
+    if bankrupt is not None:
+        notes.append(
+            f"bankrupt: equity was gone at {np.datetime_as_string(bankrupt, unit='D')}; nothing was traded after"
+        )
+    return tuple(notes)
