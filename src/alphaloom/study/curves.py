@@ -1,0 +1,139 @@
+"""The columns of a study: what happened bar by bar, and the larger tables that only the disk keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alphaloom.backtest import STATUS, BacktestResult
+from alphaloom.panel import Panel
+from alphaloom.signal import Signal, Target
+
+__all__ = ["INDEX", "daily_columns", "exposure_columns", "index_curve", "orders_columns", "signal_table", "weights_columns"]
+
+INDEX = "index"
+_INDEX_SERIES = ("index", "benchmark")
+_UNKNOWN = "unknown"
+
+Floats = NDArray[np.float64]
+
+
+def daily_columns(
+    book: BacktestResult, panel: Panel, benchmarks: Mapping[str, BacktestResult], index: Floats | None
+) -> dict[str, NDArray[Any]]:
+    """The days of a back-test; `panel` holds the rows of the test span only.
+
+    Shape: every column (K,).
+    Unit: `turnover` is half the money traded over the equity before the trade; `gross`, `net` are fractions of equity.
+    """
+    holdings = np.nan_to_num(book.holdings)
+    columns: dict[str, NDArray[Any]] = {
+        "time": book.times,
+        "equity": book.equity,
+        "returns": book.returns,
+        "cash": book.cash,
+        "cost": total_cost(book),
+        **{f"cost.{kind}": values for kind, values in book.costs.items()},
+        "turnover": 0.5 * _over_equity(book.traded, book.equity),
+        "gross": np.abs(holdings).sum(axis=1),
+        "net": holdings.sum(axis=1),
+        "holdings": (book.shares != 0.0).sum(axis=1).astype(np.int64),
+    }
+    columns |= {f"benchmark.{name}": result.equity for name, result in benchmarks.items()}
+    if index is not None:
+        columns[f"benchmark.{INDEX}"] = index
+    return columns | {f"series.{name}": values for name, values in panel.series.items()}
+
+
+def total_cost(book: BacktestResult) -> Floats:
+    """All that trading and financing took from equity, bar by bar; interest earned lowers it.   Shape: (K,)."""
+    return np.sum([np.asarray(values, dtype=np.float64) for values in book.costs.values()], axis=0)
+
+
+def _over_equity(money: Floats, equity: Floats) -> Floats:
+    """Money of a bar as a fraction of the equity at the close before; the first bar has its own close."""
+    before = np.concatenate([equity[:1], equity[:-1]])
+    return np.where(before > 0.0, money / np.where(before > 0.0, before, 1.0), 0.0)
+
+
+def gross_returns(book: BacktestResult) -> Floats:
+    """The returns that the same trades would have earned without any cost.   Shape: (K,)."""
+    return book.returns + _over_equity(total_cost(book), book.equity)
+
+
+def cost_rate(book: BacktestResult) -> Floats:
+    """Costs of each bar as a fraction of the equity before.   Shape: (K,)."""
+    return _over_equity(total_cost(book), book.equity)
+
+
+def index_curve(panel: Panel, cash: float) -> Floats | None:
+    """What the cash would have become in the index, without any cost; None when the panel has no usable index.
+
+    Time: the curve starts with the first row of the panel.
+    Missing: a bar without a level keeps the level of the bar before; a first bar without a level, or a level that is
+    not positive, makes the index unusable.
+    """
+    name = next((name for name in _INDEX_SERIES if name in panel.series), None)
+    if name is None:
+        return None
+    level = panel.series[name]
+    known = np.isfinite(level)
+    if not known[0] or (level[known] <= 0.0).any():
+        return None
+    carried = level[np.maximum.accumulate(np.where(known, np.arange(len(level)), 0))]
+    return np.asarray(cash * carried / carried[0])
+
+
+def exposure_columns(book: BacktestResult, panel: Panel) -> dict[str, NDArray[Any]]:
+    """Net weight in each sector at each close; empty when the panel knows no sectors.
+
+    Shape: every column (K,).   Missing: holdings without a sector are in the column "unknown".
+    """
+    if "sector" not in panel.labels:
+        return {}
+    codes = panel.labels["sector"]
+    holdings = np.nan_to_num(book.holdings)
+    names = panel.label_names.get("sector", tuple(f"sector {code}" for code in range(int(codes.max(initial=-1)) + 1)))
+    columns = {name: np.where(codes == code, holdings, 0.0).sum(axis=1) for code, name in enumerate(names)}
+    nowhere = (codes < 0) | (codes >= len(names))
+    if (nowhere & (holdings != 0.0)).any():
+        columns[_UNKNOWN] = columns.get(_UNKNOWN, 0.0) + np.where(nowhere, holdings, 0.0).sum(axis=1)
+    return {"time": book.times, **columns}
+
+
+def signal_table(signal: Signal, target: Target) -> dict[str, Any]:
+    """Every view with what came true after it, a row each; `target` is NaN where it could not be earned."""
+    from alphaloom.study.tables import signal_columns
+
+    seen = ~np.isnan(signal.values)
+    return {**signal_columns(signal), "target": target.values[seen].astype(np.float32)}
+
+
+def weights_columns(book: BacktestResult) -> dict[str, Any]:
+    """Every decided weight, a row each; a bar without rows held what it had."""
+    from alphaloom.study.tables import named
+
+    row, column = np.nonzero(np.isfinite(book.weights))
+    return {
+        "time": book.times[row],
+        "asset": named(book.assets, column),
+        "weight": book.weights[row, column],
+    }
+
+
+def orders_columns(book: BacktestResult) -> dict[str, Any]:
+    """Every order with its fill and its costs, a row each."""
+    from alphaloom.study.tables import named
+
+    orders = book.orders
+    numbers = ("ordered", "done", "price", "commission", "tax", "slippage", "impact")
+    return {
+        "decided": book.times[orders.decided],
+        "filled": book.times[orders.filled],
+        "asset": named(book.assets, orders.asset),
+        **{name: np.asarray(getattr(orders, name), dtype=np.float64) for name in numbers},
+        "status": named(STATUS, orders.status),
+    }

@@ -1,0 +1,215 @@
+"""The study: learn, walk forward, trade with costs, judge."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from alphaloom import __version__
+from alphaloom.errors import ConfigError, Fault
+from alphaloom.market import Market
+from alphaloom.panel import Panel
+from alphaloom.roles import Allocator, Executor, Forecaster, Learner, Policy
+from alphaloom.signal import Signal
+from alphaloom.study.description import describe, fingerprint
+from alphaloom.study.directory import RunDirectory
+from alphaloom.study.folds import Fold, WalkForward
+from alphaloom.study.result import StudyResult, load_run, save_result
+from alphaloom.study.stitching import FoldOutcome, FoldWork, stitched, switching
+
+__all__ = ["Progress", "Study"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage, the steps done and the steps in all."""
+
+_LIBRARIES = ("numpy", "scipy", "scikit-learn", "lightgbm", "numba", "pyarrow")
+_Item = TypeVar("_Item")
+_Made = TypeVar("_Made")
+
+
+@dataclass(frozen=True)
+class Study:
+    """One question put to the data: would this have made money, out of sample and after costs?
+
+    `learner` is learned anew in every fold; a forecaster or a policy, which has no `fit`, is used as it is. A signal
+    needs an `allocator`, a policy takes none. `trials` counts the variants that were tried before this one was chosen,
+    which the deflated Sharpe ratio pays for. `horizon` bars are used to judge the signal, by default its own; `seed`
+    drives the bootstrap and the control, while a learner has its own seed. `config` is the resolved configuration that
+    is stored with the run, by default the study's own description. `controls` adds the same study on shuffled scores.
+    Raises: ConfigError with every fault at once.
+    """
+
+    name: str
+    learner: Learner | Forecaster | Policy
+    market: Market
+    plan: WalkForward
+    allocator: Allocator | None = None
+    benchmarks: Mapping[str, Policy] = field(default_factory=dict)
+    trials: int = 1
+    seed: int = 0
+    config: Mapping[str, Any] = field(default_factory=dict)
+    horizon: int | None = None
+    controls: bool = False
+    cash: float = 1e6
+
+    def __post_init__(self) -> None:
+        faults = [Fault(f"study.{key}", rule, found) for key, rule, found, good in self._rules() if not good]
+        if faults:
+            raise ConfigError(f"study {self.name}", faults)
+
+    def _rules(self) -> Iterator[tuple[str, str, object, bool]]:
+        thing, kind = self.learner, type(self.learner).__name__
+        roles = isinstance(thing, Learner | Forecaster | Policy)
+        yield "learner", "has fit, predict or decide, with a lookback", kind, roles
+        lone_forecaster = _speaks(thing) and self.allocator is None
+        yield "allocator", "is needed to turn the forecaster's signal into weights", None, not lone_forecaster
+        lone_policy = _trades(thing) and self.allocator is not None
+        yield "allocator", "is not used with a policy, which makes its own weights; leave it out", kind, not lone_policy
+        yield "name", "is not empty", self.name, bool(self.name)
+        yield "trials", "counts the variants that were tried, this one included", self.trials, self.trials >= 1
+        yield "seed", "is not negative", self.seed, self.seed >= 0
+        yield "horizon", "counts bars, at least one", self.horizon, self.horizon is None or self.horizon >= 1
+        yield "cash", "is positive", self.cash, self.cash > 0
+        for name, policy in self.benchmarks.items():
+            yield f"benchmarks.{name}", "is a policy: lookback, decide", type(policy).__name__, isinstance(policy, Policy)
+            yield f"benchmarks.{name}", "has another name than the panel's index", name, name != "index"
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The configuration that is stored with the run."""
+        described: dict[str, Any] = describe(self.config if self.config else self)
+        return described
+
+    def run(
+        self,
+        panel: Panel,
+        *,
+        executor: Executor | None = None,
+        directory: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> StudyResult:
+        """Walk forward over the panel and judge what came of it.
+
+        With a `directory` every fold is stored when it is done, a run that was stopped goes on after its last complete
+        fold, and a finished run is loaded. A learner that makes policies is learned again on resuming, since a policy
+        is code and is not stored. A stopped and resumed run gives the same bytes as one without a stop.
+        Time: one continuous back-test from the first test bar to the last; every decision comes from a model that was
+        learned before its test block.
+        Raises: DataError for a short panel, a directory of another run or a full disk; ConfigError when fit gives
+        something that does not suit the allocator.
+        """
+        from alphaloom.study.judging import judge
+
+        folds = self.plan.folds(len(panel))
+        provenance = self.provenance(panel)
+        folder = None if directory is None else RunDirectory.claim(Path(directory), provenance)
+        if folder is not None and folder.finished:
+            return load_run(folder.path)
+        tell = progress or _silent
+        parts = self._walk(panel, folds, executor or _Here(), folder, tell)
+        signal, policy = self._join(panel, folds, [part.made for part in parts])
+        notes = tuple(note for part in parts for note in part.notes)
+        result, tables = judge(self, panel, folds, signal=signal, policy=policy, notes=notes, tell=tell)
+        if folder is None:
+            return result
+        tell("files", 0, 1)
+        saved = save_result(result, folder, tables)
+        tell("files", 1, 1)
+        return saved
+
+    def _walk(
+        self, panel: Panel, folds: Sequence[Fold], executor: Executor, folder: RunDirectory | None, tell: Progress
+    ) -> list[FoldOutcome]:
+        """What each fold gave, from the disk where it is known and otherwise made now."""
+        if _trades(self.learner):
+            return [FoldOutcome(self.learner, _notes_of(self.learner))]  # type: ignore[arg-type]  # a policy
+        done: dict[int, FoldOutcome] = {}
+        for number, fold in enumerate(folds if folder else ()):
+            span = slice(fold.test_start, fold.test_stop)
+            kept = folder.kept_fold(number, fold, panel.times[span], panel.assets) if folder else None
+            if kept is not None:
+                done[number] = FoldOutcome(*kept)
+        missing = [number for number in range(len(folds)) if number not in done]
+        tell("folds", len(done), len(folds))
+        work = FoldWork(self.learner, panel, self.market)
+        for number, outcome in zip(missing, executor.map(work, [folds[k] for k in missing]), strict=True):
+            done[number] = outcome
+            if isinstance(outcome.made, Signal) and folder:
+                self._check_joint(outcome.made)
+                folder.keep_fold(number, folds[number], outcome.made, outcome.notes)
+            tell("folds", len(done), len(folds))
+        return [done[number] for number in range(len(folds))]
+
+    def _join(
+        self, panel: Panel, folds: Sequence[Fold], made: Sequence[Signal | Policy]
+    ) -> tuple[Signal | None, Policy]:
+        """One signal with its policy, or one policy, over the whole test span."""
+        for part in made:
+            self._check_joint(part)
+        signals = [part for part in made if isinstance(part, Signal)]
+        policies = [part for part in made if not isinstance(part, Signal)]
+        if signals and policies:
+            rule = "gives a forecaster in every fold, or a policy in every fold"
+            raise ConfigError(f"study {self.name}", [Fault("study.learner", rule)])
+        if signals and self.allocator is not None:
+            signal = stitched(signals)
+            return signal, self.allocator.policy(signal)
+        return None, policies[0] if _trades(self.learner) else switching(panel, folds, policies)
+
+    def _check_joint(self, made: Signal | Policy) -> None:
+        if isinstance(made, Signal) == (self.allocator is None):
+            rule = "turns a signal into weights: needed with a forecaster, left out with a policy"
+            found = "a forecaster without an allocator" if self.allocator is None else "a policy with an allocator"
+            raise ConfigError(f"study {self.name}", [Fault("study.allocator", rule, found)])
+
+    def provenance(self, panel: Panel) -> dict[str, Any]:
+        """All that decides the bytes of a run: code, data, configuration and seed; no clock, no machine."""
+        return {
+            "study": fingerprint(self),
+            "data": panel.source,
+            "seed": self.seed,
+            "trials": self.trials,
+            "bars": len(panel),
+            "assets": len(panel.assets),
+            "first": str(panel.times[0])[:19],
+            "last": str(panel.times[-1])[:19],
+            "market": describe(self.market),
+            "versions": {"alphaloom": __version__, "python": sys.version.split()[0], **_versions()},
+        }
+
+
+class _Here:
+    """Maps in this process, one item after the other."""
+
+    def map(self, work: Callable[[_Item], _Made], items: Iterable[_Item]) -> Iterator[_Made]:
+        return map(work, items)
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """The progress of a run that nobody watches."""
+
+
+def _speaks(thing: object) -> bool:
+    return isinstance(thing, Forecaster) and not isinstance(thing, Learner)
+
+
+def _trades(thing: object) -> bool:
+    return isinstance(thing, Policy) and not isinstance(thing, Learner | Forecaster)
+
+
+def _notes_of(thing: object) -> tuple[str, ...]:
+    return tuple(str(note) for note in getattr(thing, "notes", ()))
+
+
+def _versions() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
