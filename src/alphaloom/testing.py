@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphaloom.corpus import Corpus
-from alphaloom.errors import AlphaloomError, AxisError, DecisionError, LookaheadError
+from alphaloom.errors import AxisError, DecisionError, LookaheadError
 from alphaloom.market import Book, History, Market
 from alphaloom.panel import Panel
 from alphaloom.roles import Forecaster, Learner, Policy, ScheduledPolicy
@@ -88,11 +88,10 @@ def find_leak(
             changed = attacked(panel, row, attack, seed)
             try:
                 told = _checked_rows(run(changed), changed)
-            except AlphaloomError as fault:
+            except Exception as fault:  # whatever breaks without its future needs that future
                 raise LookaheadError(
-                    f"a model must also run on a panel that ends at row {row} or whose future is different",
-                    found=fault,
-                    where=f"attack {attack}",
+                    f"a model must also run on a panel that ends at {_day(panel.times[row])} or whose future is different",
+                    found=f"{type(fault).__name__}: {fault} (attack: {attack})",
                 ) from fault
             leak = _difference(truth[: row + 1], told[: row + 1], panel, row, attack)
             if leak is not None:

@@ -1,0 +1,52 @@
+"""Everything that a configuration may name, in one literal table per role.
+
+The values say in which room a class lives; it is imported when it is used, so that the command line starts at once.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__all__ = ["CATALOG", "find_class", "name_of"]
+
+CATALOG: dict[str, dict[str, tuple[str, str]]] = {
+    "data": {
+        "embedded": ("alphaloom.data", "EmbeddedMarket"),
+        "store": ("alphaloom.app.sources", "StoreView"),
+    },
+    "system": {
+        "factor_model": ("alphaloom.systems", "FactorModel"),
+    },
+    "learner": {
+        "ridge": ("alphaloom.forecast", "Ridge"),
+        "lightgbm": ("alphaloom.forecast", "LightGBM"),
+        "blend": ("alphaloom.forecast", "Blend"),
+    },
+    "allocator": {
+        "top_k": ("alphaloom.portfolio", "TopK"),
+        "long_short": ("alphaloom.portfolio", "LongShort"),
+        "threshold": ("alphaloom.portfolio", "Threshold"),
+    },
+    "policy": {
+        "buy_and_hold": ("alphaloom.portfolio", "BuyAndHold"),
+        "equal_weight": ("alphaloom.portfolio", "EqualWeight"),
+        "moving_average_cross": ("alphaloom.portfolio", "MovingAverageCross"),
+    },
+}
+
+
+def find_class(role: str, kind: str) -> type[Any]:
+    """The class behind a kind; KeyError where the role has no such kind."""
+    room, name = CATALOG[role][kind]
+    found: type[Any] = getattr(import_module(room), name)
+    return found
+
+
+def name_of(value: object) -> tuple[str, str] | None:
+    """The role and kind of an instance; None for what the catalogue does not hold."""
+    for role, kinds in CATALOG.items():
+        for kind, (_, name) in kinds.items():
+            if type(value).__name__ == name:
+                return role, kind
+    return None

@@ -1,0 +1,231 @@
+"""The command line: it reads arguments, calls the rooms, and shows what they return."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from alphaloom.errors import AlphaloomError, ConfigError, DataError, Fault
+
+__all__ = ["run_app"]
+
+app = typer.Typer(
+    name="alphaloom",
+    help="From raw prices to an honest report: walk-forward studies of trading systems with costs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Bring prices into a store and look at what is in it.", no_args_is_help=True)
+config_app = typer.Typer(help="Look at configurations.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(config_app, name="config")
+
+Store = Annotated[
+    Path | None, typer.Option("--data", help="A store made by `alphaloom data import`.", show_default=False)
+]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Override: dotted.key=value; may be repeated.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="The seed of everything random.", show_default=False)]
+
+
+def run_app() -> None:
+    """Run the command line; faults become a message and an exit code, never a traceback."""
+    from alphaloom.app.console import out, show_error
+
+    try:
+        app(standalone_mode=True)
+    except AlphaloomError as fault:
+        show_error(fault)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        out(error=True).print("interrupted: finished parts are kept, the same command goes on from there")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+    except OSError as fault:
+        place = f" ({fault.filename})" if fault.filename else ""
+        show_error(DataError("a file could not be read or written", found=f"{fault.strerror or fault}{place}"))
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from alphaloom import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="A study as TOML, for example configs/factor_model.toml.")],
+    data: Store = None,
+    settings: Settings = None,
+    seed: Seed = None,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Run directory [runs/NAME-HASH].", show_default=False)
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+) -> None:
+    """Run a walk-forward study and write its report; a run that was stopped goes on where it was."""
+    from alphaloom.app.config import load_config
+    from alphaloom.app.console import out, progress
+    from alphaloom.app.runs import run_study
+    from alphaloom.report import summary_table, write_report
+
+    study = load_config(config, settings=settings or [], seed=seed, data=data)
+    with progress(quiet) as report:
+        result, directory = run_study(study, out_dir, report)
+        report("report", 0, 1)
+        page = write_report(result, directory / "report.html")
+        report("report", 1, 1)
+    console = out()
+    console.print(summary_table(result))
+    console.print(f"report: {page}", soft_wrap=True)
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(help="A run directory.")],
+    json_out: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON and write nothing.")] = False,
+) -> None:
+    """Write the report of a finished run again, or print its numbers as JSON."""
+    from alphaloom.app.console import out
+    from alphaloom.report import summary_json, summary_table, write_report
+    from alphaloom.study import load_run
+
+    result = load_run(directory)
+    if json_out:
+        import json
+
+        typer.echo(json.dumps(summary_json(result), indent=2, sort_keys=True, allow_nan=False))
+        return
+    console = out()
+    page = write_report(result, directory / "report.html")
+    console.print(summary_table(result))
+    console.print(f"report: {page}", soft_wrap=True)
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="A Python file, a formula library (.toml) or formulas (.txt).")],
+    data: Store = None,
+    rows: Annotated[int, typer.Option(help="Random rows at which models are attacked.", min=1)] = 50,
+    seed: Annotated[int, typer.Option(help="The seed of the attacks.")] = 0,
+) -> None:
+    """Attack the future of your own file: its past must not move.
+
+    The Python file is run, so check only files that you trust. It is searched for: signal, features, weights, prepare,
+    equity (functions of a panel), learner or make_learner, forecaster or make_forecaster, policy or make_policy,
+    formulas, market.
+    """
+    from alphaloom.app.check import check_panel, run_checks
+    from alphaloom.app.console import out, show_findings
+    from alphaloom.app.sources import StoreView, load_panel
+
+    panel = check_panel() if data is None else load_panel(StoreView(str(data)))
+    with out(error=True).status("checking") as status:
+        findings = run_checks(
+            file, panel, rows=rows, seed=seed, progress=lambda name: status.update(f"checking {name}")
+        )
+    show_findings(findings)
+    if not all(finding.passed for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this installation can do, what is missing, and how to get it."""
+    from rich.table import Table
+
+    from alphaloom.app.console import out
+    from alphaloom.app.doctor import examine
+
+    symptoms = examine(Path.cwd())
+    table = Table(box=None, pad_edge=False)
+    for title in ("", "what", "found", "way out"):
+        table.add_column(title, overflow="fold")
+    styles = {"ok": "green", "missing": "yellow", "broken": "bold red"}
+    for one in symptoms:
+        table.add_row(
+            f"[{styles[one.state]}]{one.state}[/]",
+            one.subject,
+            one.detail.replace("[", r"\["),
+            one.fix.replace("[", r"\["),
+        )
+    out().print(table)
+    if any(one.state == "broken" for one in symptoms):
+        raise typer.Exit(1)
+
+
+@config_app.command("show")
+def show_config(
+    config: Annotated[Path, typer.Argument(help="A study as TOML.")],
+    data: Store = None,
+    settings: Settings = None,
+    seed: Seed = None,
+) -> None:
+    """Print a configuration with every default spelled out."""
+    from alphaloom.app.config import describe, load_config
+    from alphaloom.study import to_toml
+
+    typer.echo(to_toml(describe(load_config(config, settings=settings or [], seed=seed, data=data))))
+
+
+@data_app.command("import")
+def import_data(
+    prices: Annotated[
+        list[Path], typer.Argument(help="CSV or Parquet files of daily bars; a pattern in quotes works too.")
+    ],
+    store: Annotated[Path, typer.Option(help="The directory of the store; made if it does not exist.")],
+    columns: Annotated[list[str] | None, typer.Option("--map", help="OURS=THEIRS, for example date=Date.")] = None,
+    sectors: Annotated[Path | None, typer.Option(help="CSV of asset and sector labels.")] = None,
+    membership: Annotated[Path | None, typer.Option(help="CSV of asset, start, end: index membership.")] = None,
+    series: Annotated[list[str] | None, typer.Option(help="NAME=FILE, for example vix=vix.parquet.")] = None,
+    fundamentals: Annotated[Path | None, typer.Option(help="Table with asset, period_end, available_date.")] = None,
+    documents: Annotated[Path | None, typer.Option(help="Table with available, asset, text.")] = None,
+    calendar: Annotated[str, typer.Option(help="Exchange calendar for gaps: XNYS, XSHG, 24/7, none.")] = "XNYS",
+    revise: Annotated[bool, typer.Option("--revise", help="Accept changed values of known bars.")] = False,
+) -> None:
+    """Import daily prices with everything that belongs to them, and print the validation report."""
+    from alphaloom.app.console import out, progress
+    from alphaloom.app.imports import import_files, validation_table
+
+    pairs = _pairs("--map", columns or []), _pairs("--series", series or [])
+    extras = {"sectors": sectors, "membership": membership, "fundamentals": fundamentals, "documents": documents}
+    with progress() as report_progress:
+        report_of_import = import_files(
+            prices, store, columns=pairs[0], series=pairs[1], extras=extras,
+            calendar=None if calendar == "none" else calendar, revise=revise, progress=report_progress,
+        )  # fmt: skip
+    console = out()
+    console.print(validation_table(report_of_import))
+    console.print(f"store: {store}", soft_wrap=True)
+
+
+@data_app.command("show")
+def show_data(store: Annotated[Path, typer.Argument(help="The directory of a store.")]) -> None:
+    """Say what a store holds: span, assets, fields, adjustment, quarantine."""
+    from alphaloom.app.console import out
+    from alphaloom.app.imports import store_table
+
+    out().print(store_table(store))
+
+
+def _pairs(option: str, settings: list[str]) -> dict[str, str]:
+    pairs: dict[str, Any] = {}
+    faults = []
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name or not value:
+            faults.append(Fault(option, "reads NAME=VALUE", setting))
+        pairs[name] = value
+    if faults:
+        raise ConfigError("the command line", faults)
+    return pairs
