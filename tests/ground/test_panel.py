@@ -22,7 +22,9 @@ def test_a_slice_shares_memory_and_ends_knowledge(make_panel):
 def test_a_slice_hides_later_documents(make_panel):
     panel = make_panel(50, 4)
     corpus = Corpus.from_documents(
-        [panel.times[30], panel.times[5], panel.times[5] + np.timedelta64(1, "h")], [0, 1, -1], ["late", "early", "next"]
+        [panel.times[30], panel.times[5], panel.times[5] + np.timedelta64(1, "h")],
+        [0, 1, -1],
+        ["late", "early", "next"],
     )
     panel = panel.replace(corpus=corpus)
     assert list(panel[:6].corpus.text) == ["early"]
@@ -41,7 +43,7 @@ def test_times_must_increase(make_panel):
 
 def test_assets_must_be_unique_and_shapes_must_fit(make_panel):
     panel = make_panel(10, 2)
-    with pytest.raises(DataError, match="unique.*A"):
+    with pytest.raises(DataError, match=r"unique.*A"):
         panel.replace(assets=("A", "A"))
     with pytest.raises(AxisError, match=r"fields\[close\]"):
         panel.replace(fields={"close": panel["close"][:5]})
