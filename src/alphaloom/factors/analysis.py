@@ -1,0 +1,161 @@
+"""What can be said of a formula before any data is touched: look-back, names, units, split safety."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from alphaloom.errors import UnitError
+from alphaloom.factors.dimension import Dimension
+from alphaloom.factors.expr import Expr
+from alphaloom.factors.ops import BY_NAME, WINDOW_CAP
+from alphaloom.units import Unit, standard_unit
+
+__all__ = [
+    "complexity",
+    "definition",
+    "fields_of",
+    "groups_of",
+    "lookback",
+    "split_safe",
+    "unit_of",
+    "uses_cross_section",
+]
+
+_ADV = re.compile(r"adv([1-9][0-9]{0,4})\Z")
+
+
+def definition(name: str) -> Expr | None:
+    """What a shorthand stands for: `returns` and `adv{d}`; None for any other name."""
+    if name == "returns":
+        close = Expr.name("close")
+        return close / Expr.call("delay", close, 1) - 1.0
+    match = _ADV.match(name)
+    if match and int(match[1]) <= WINDOW_CAP:
+        return Expr.call("ts_mean", Expr.name("volume"), float(match[1]))
+    return None
+
+
+def _nodes(expr: Expr) -> Iterator[Expr]:
+    """Every distinct node, shorthands opened, groups left out of the names."""
+    seen: set[Expr] = set()
+    stack = [expr]
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        yield node
+        if node.op == "name":
+            meaning = definition(str(node.value))
+            if meaning is not None:
+                stack.append(meaning)
+        elif node.op != "number":
+            kinds = BY_NAME[node.op].arguments
+            stack.extend(arg for arg, kind in zip(node.args, kinds, strict=True) if kind.kind == "series")
+
+
+def fields_of(expr: Expr) -> tuple[str, ...]:
+    """The fields and series of the panel that a formula reads, sorted."""
+    names = {str(node.value) for node in _nodes(expr) if node.op == "name"}
+    return tuple(sorted(name for name in names if definition(name) is None))
+
+
+def groups_of(expr: Expr) -> tuple[str, ...]:
+    """The labels of the panel that a formula groups by, sorted."""
+    names: set[str] = set()
+    for node in _nodes(expr):
+        if node.op in BY_NAME:
+            kinds = BY_NAME[node.op].arguments
+            names.update(str(a.value) for a, kind in zip(node.args, kinds, strict=True) if kind.kind == "group")
+    return tuple(sorted(names))
+
+
+def uses_cross_section(expr: Expr) -> bool:
+    """True when a formula compares the assets of one day with each other."""
+    return any(node.op in BY_NAME and BY_NAME[node.op].family == "cross" for node in _nodes(expr))
+
+
+def complexity(expr: Expr) -> int:
+    """How many names, numbers and operators a formula is written with, windows included."""
+    sizes: dict[Expr, int] = {}
+
+    def size(node: Expr) -> int:
+        if node not in sizes:
+            sizes[node] = 1 + sum(size(arg) for arg in node.args)
+        return sizes[node]
+
+    return size(expr)
+
+
+def lookback(expr: Expr) -> int:
+    """How many rows before today a formula reads: exact, so a slice with these rows gives the same numbers."""
+    reaches: dict[Expr, int] = {}
+
+    def reach(node: Expr) -> int:
+        if node in reaches:
+            return reaches[node]
+        found = 0
+        if node.op == "name":
+            meaning = definition(str(node.value))
+            found = 0 if meaning is None else reach(meaning)
+        elif node.op != "number":
+            operator = BY_NAME[node.op]
+            pairs = list(zip(node.args, operator.arguments, strict=True))
+            windows = tuple(int(float(arg.value or 0)) for arg, kind in pairs if kind.kind == "window")
+            below = max((reach(arg) for arg, kind in pairs if kind.kind == "series"), default=0)
+            found = below + operator.reach_rule(windows)
+        reaches[node] = found
+        return found
+
+    return reach(expr)
+
+
+def dimension_of(expr: Expr, units: Mapping[str, Unit] | None = None) -> Dimension:
+    """How a formula answers to a re-basing of prices and shares.   Raises: UnitError naming the sub-formula."""
+    known: dict[Expr, Dimension] = {}
+
+    def infer(node: Expr) -> Dimension:
+        if node in known:
+            return known[node]
+        if node.op == "number":
+            found = Dimension(literal=float(node.value or 0.0))
+        elif node.op == "name":
+            meaning = definition(str(node.value))
+            name = str(node.value)
+            unit = units[name] if units is not None and name in units else standard_unit(name)
+            found = Dimension(unit) if meaning is None else infer(meaning)
+        else:
+            operator = BY_NAME[node.op]
+            series = zip(node.args, operator.arguments, strict=True)
+            args = [infer(arg) for arg, kind in series if kind.kind != "group"]
+            try:
+                found = operator.unit_rule(args)
+            except UnitError as error:
+                raise UnitError(error.rule, found=error.found, where=str(node), fix=error.fix) from None
+        known[node] = found
+        return found
+
+    return infer(expr)
+
+
+def unit_of(expr: Expr, units: Mapping[str, Unit] | None = None) -> Unit:
+    """The unit of a formula's values; names that `units` lacks have their standard unit.
+
+    Unit: the logarithm of a price is a number (a shift, not a factor, so it has no exponents).
+    Raises: UnitError where units are mixed, with the sub-formula.
+    """
+    found = dimension_of(expr, units)
+    return Unit() if found.shifts else found.unit
+
+
+def split_safe(expr: Expr, units: Mapping[str, Unit] | None = None) -> bool:
+    """True when no later split or dividend adjustment of an asset's history can change a formula's values.
+
+    A price ratio or a `ts_rank(close, 20)` is safe; `rank(close)`, `close < 5` and `rank(log(close))` are not. A
+    formula that mixes units is never safe.
+    """
+    try:
+        return dimension_of(expr, units).invariant
+    except UnitError:
+        return False

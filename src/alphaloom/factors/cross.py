@@ -1,0 +1,143 @@
+"""Kernels that compare the assets of one day; the engine has already set non-members to NaN."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Grid = NDArray[np.float64]
+Codes = NDArray[np.int16]
+# A standard normal sample has MAD 0.6745: this makes the MAD comparable with a standard deviation.
+MAD_TO_SIGMA = 1.4826
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _ranked(x: Grid, groups: Codes, count: int) -> Grid:
+    """Average-tie percentile of every value among the values of its row and group."""
+    T, N = x.shape
+    out = np.full((T, N), np.nan)
+    values, places = np.empty(N), np.empty(N, np.int64)
+    for t in range(T):
+        for g in range(count):
+            n = 0
+            for j in range(N):
+                if groups[t, j] == g and x[t, j] == x[t, j]:
+                    values[n] = x[t, j]
+                    places[n] = j
+                    n += 1
+            order = np.argsort(values[:n])
+            start = 0
+            while start < n:
+                stop = start + 1
+                while stop < n and values[order[stop]] == values[order[start]]:
+                    stop += 1
+                for i in range(start, stop):
+                    out[t, places[order[i]]] = (start + stop + 1) / (2.0 * n)
+                start = stop
+    return out
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _spread(x: Grid, groups: Codes, count: int) -> tuple[Grid, Grid]:
+    """Mean and population deviation of every asset's group, by two passes; NaN for an unknown group."""
+    T, N = x.shape
+    mean, deviation = np.full((T, N), np.nan), np.full((T, N), np.nan)
+    n, total, square, low, high = np.empty(count), np.empty(count), np.empty(count), np.empty(count), np.empty(count)
+    for t in range(T):
+        n[:], total[:], square[:], low[:], high[:] = 0.0, 0.0, 0.0, np.inf, -np.inf
+        for j in range(N):
+            g, value = groups[t, j], x[t, j]
+            if g >= 0 and value == value:
+                n[g] += 1.0
+                total[g] += value
+                low[g], high[g] = min(low[g], value), max(high[g], value)
+        for g in range(count):
+            # Equal values have no spread; their summed mean may miss them by a rounding error.
+            total[g] = low[g] if low[g] == high[g] else total[g] / n[g]
+        for j in range(N):
+            g, value = groups[t, j], x[t, j]
+            if g >= 0 and value == value:
+                square[g] += (value - total[g]) ** 2
+        for j in range(N):
+            g = groups[t, j]
+            if g >= 0 and n[g] > 0.0:
+                mean[t, j] = total[g]
+                deviation[t, j] = np.sqrt(square[g] / n[g])
+    return mean, deviation
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _winsorized(x: Grid, k: float) -> Grid:
+    T, N = x.shape
+    out = np.full((T, N), np.nan)
+    values = np.empty(N)
+    for t in range(T):
+        n = 0
+        for j in range(N):
+            if x[t, j] == x[t, j]:
+                values[n] = x[t, j]
+                n += 1
+        if n:
+            middle = np.median(values[:n])
+            reach = k * np.median(np.abs(values[:n] - middle))
+            for j in range(N):
+                if x[t, j] == x[t, j]:
+                    out[t, j] = min(max(x[t, j], middle - reach), middle + reach)
+    return out
+
+
+def _everyone(x: Grid) -> Codes:
+    return np.zeros(x.shape, np.int16)
+
+
+def _count(groups: Codes) -> int:
+    return int(groups.max(initial=-1)) + 1
+
+
+def rank(x: Grid) -> Grid:
+    return group_rank(x, _everyone(x))
+
+
+def zscore(x: Grid) -> Grid:
+    return group_zscore(x, _everyone(x))
+
+
+def demean(x: Grid) -> Grid:
+    return indneutralize(x, _everyone(x))
+
+
+def scale(x: Grid, a: float) -> Grid:
+    total = np.nansum(np.abs(x), axis=1, keepdims=True)
+    out = a * x / total
+    out[np.isinf(out)] = np.nan
+    return np.asarray(out)
+
+
+def winsorize(x: Grid, k: float) -> Grid:
+    return np.asarray(_winsorized(x, MAD_TO_SIGMA * k))
+
+
+def indneutralize(x: Grid, groups: Codes) -> Grid:
+    return np.asarray(x - _spread(x, groups, _count(groups))[0])
+
+
+def group_mean(x: Grid, groups: Codes) -> Grid:
+    return np.asarray(np.where(np.isnan(x), np.nan, _spread(x, groups, _count(groups))[0]))
+
+
+def group_zscore(x: Grid, groups: Codes) -> Grid:
+    mean, deviation = _spread(x, groups, _count(groups))
+    return np.asarray(np.where(deviation == 0.0, x - mean, (x - mean) / deviation))
+
+
+def group_rank(x: Grid, groups: Codes) -> Grid:
+    return np.asarray(_ranked(x, groups, _count(groups)))
+
+
+def cs_mean(x: Grid) -> Grid:
+    return np.asarray(_spread(x, _everyone(x), 1)[0])
+
+
+def cs_std(x: Grid) -> Grid:
+    return np.asarray(_spread(x, _everyone(x), 1)[1])

@@ -1,0 +1,143 @@
+"""Kernels that look at one cell at a time; every non-finite result becomes NaN at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Grid = NDArray[np.float64]
+
+
+def finite(values: Grid) -> Grid:
+    """The values with every inf replaced by NaN."""
+    bad = np.isinf(values)
+    if bad.any():
+        values = np.where(bad, np.nan, values)
+    return values
+
+
+def _truth(answer: NDArray[np.bool_], *sources: Any) -> Grid:
+    out = answer.astype(np.float64)
+    for source in sources:
+        out[np.broadcast_to(np.isnan(source), out.shape)] = np.nan
+    return out
+
+
+def logical_or(a: Grid, b: Grid) -> Grid:
+    return _truth((a != 0) | (b != 0), a, b)
+
+
+def logical_and(a: Grid, b: Grid) -> Grid:
+    return _truth((a != 0) & (b != 0), a, b)
+
+
+def logical_not(a: Grid) -> Grid:
+    return _truth(np.equal(a, 0), a)
+
+
+def less(x: Grid, y: Grid) -> Grid:
+    return _truth(np.less(x, y), x, y)
+
+
+def less_equal(x: Grid, y: Grid) -> Grid:
+    return _truth(np.less_equal(x, y), x, y)
+
+
+def greater(x: Grid, y: Grid) -> Grid:
+    return _truth(np.greater(x, y), x, y)
+
+
+def greater_equal(x: Grid, y: Grid) -> Grid:
+    return _truth(np.greater_equal(x, y), x, y)
+
+
+def equal(x: Grid, y: Grid) -> Grid:
+    return _truth(np.equal(x, y), x, y)
+
+
+def not_equal(x: Grid, y: Grid) -> Grid:
+    return _truth(np.not_equal(x, y), x, y)
+
+
+def add(x: Grid, y: Grid) -> Grid:
+    return finite(x + y)
+
+
+def sub(x: Grid, y: Grid) -> Grid:
+    return finite(x - y)
+
+
+def mul(x: Grid, y: Grid) -> Grid:
+    return finite(x * y)
+
+
+def div(x: Grid, y: Grid) -> Grid:
+    return finite(x / y)
+
+
+def neg(x: Grid) -> Grid:
+    return -x
+
+
+def power(x: Grid, y: Grid) -> Grid:
+    out = np.power(x, y)
+    # IEEE gives 1 for nan ** 0 and 1 ** nan; here what is not known stays not known.
+    return finite(np.where(np.isnan(x) | np.isnan(y), np.nan, out))
+
+
+def signed_power(x: Grid, y: Grid) -> Grid:
+    return finite(np.sign(x) * power(np.abs(x), y))
+
+
+def abs(x: Grid) -> Grid:
+    return np.abs(x)
+
+
+def sign(x: Grid) -> Grid:
+    return np.sign(x)
+
+
+def log(x: Grid) -> Grid:
+    return finite(np.log(x))
+
+
+def log1p(x: Grid) -> Grid:
+    return finite(np.log1p(x))
+
+
+def exp(x: Grid) -> Grid:
+    return finite(np.exp(x))
+
+
+def sqrt(x: Grid) -> Grid:
+    return np.sqrt(x)
+
+
+def tanh(x: Grid) -> Grid:
+    return np.tanh(x)
+
+
+def minimum(x: Grid, y: Grid) -> Grid:
+    return np.minimum(x, y)
+
+
+def maximum(x: Grid, y: Grid) -> Grid:
+    return np.maximum(x, y)
+
+
+def clip(x: Grid, low: float, high: float) -> Grid:
+    return np.minimum(np.maximum(x, low), high)
+
+
+def where(c: Grid, x: Grid, y: Grid) -> Grid:
+    return np.where(np.isnan(c), np.nan, np.where(np.not_equal(c, 0), x, y))
+
+
+def isnan(x: Grid) -> Grid:
+    return np.isnan(x).astype(np.float64)
+
+
+def fillna(x: Grid, value: float) -> Grid:
+    return np.where(np.isnan(x), value, x)

@@ -1,0 +1,181 @@
+"""The evaluator: every distinct sub-formula once, every buffer freed at its last use."""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from alphaloom.errors import FormulaError
+from alphaloom.factors.analysis import definition, fields_of
+from alphaloom.factors.expr import Expr, nearest
+from alphaloom.factors.library import FactorSet
+from alphaloom.factors.ops import BY_NAME
+from alphaloom.factors.parse import parse
+from alphaloom.panel import Panel
+from alphaloom.signal import Features
+
+__all__ = ["evaluate", "evaluate_one"]
+
+Grid = NDArray[np.float64]
+
+
+def evaluate(factors: FactorSet, panel: Panel, *, dtype: DTypeLike = np.float32) -> Features:
+    """The values of every factor on every bar, in the set's order.
+
+    Shape: (T, N, F) of `dtype`, which must be float32 or float64.   Time: row t uses rows t - lookback..t.
+    Missing: NaN where a formula meets values that are not known; non-members are NaN inside every cross-sectional
+    operator, and only there.   Raises: FormulaError for a name that the panel lacks.
+    """
+    out = np.empty((*panel.shape, len(factors.factors)), dtype=_checked_dtype(dtype))
+    roots: dict[Expr, list[int]] = {}
+    for k, factor in enumerate(factors.factors):
+        roots.setdefault(factor.expr, []).append(k)
+    for expr, values in _evaluated(roots, panel):
+        for k in roots[expr]:
+            out[:, :, k] = values
+    with np.errstate(over="ignore"):
+        np.copyto(out, np.nan, where=np.isinf(out))
+    return Features(panel.times, panel.assets, factors.names, out)
+
+
+def evaluate_one(expr: Expr | str, panel: Panel) -> Grid:
+    """The value of one formula on every bar.
+
+    Shape: (T, N), float64.   Raises: FormulaError for a name that the panel lacks, GrammarError for faulty text.
+    """
+    root = parse(expr) if isinstance(expr, str) else expr
+    (_, values), *_ = _evaluated([root], panel)
+    return np.array(values)
+
+
+def _checked_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    kind = np.dtype(dtype)
+    if kind not in (np.float32, np.float64):
+        raise FormulaError("factors are stored as float32 or float64", found=str(kind), where="evaluate(dtype=...)")
+    return kind
+
+
+def _evaluated(roots: Iterable[Expr], panel: Panel) -> Iterable[tuple[Expr, Grid]]:
+    """Each root with its values as soon as they exist, in an order that keeps few buffers alive."""
+    roots = list(roots)
+    for root in roots:
+        _check_names(root, panel)
+    uses = _use_counts(roots)
+    buffers: dict[Expr, Any] = {}
+    for root in roots:
+        with np.errstate(all="ignore"):
+            _compute(root, panel, buffers, uses)
+        values = buffers[root]
+        _release(root, buffers, uses)
+        yield root, np.broadcast_to(np.asarray(values, np.float64), panel.shape)
+
+
+def _operands(expr: Expr) -> tuple[Expr, ...]:
+    """What must be computed before this formula."""
+    if expr.op == "name":
+        meaning = definition(str(expr.value))
+        return () if meaning is None else (meaning,)
+    if expr.op == "number":
+        return ()
+    kinds = BY_NAME[expr.op].arguments
+    return tuple(arg for arg, kind in zip(expr.args, kinds, strict=True) if kind.kind == "series")
+
+
+def _use_counts(roots: list[Expr]) -> Counter[Expr]:
+    uses: Counter[Expr] = Counter()
+
+    def visit(expr: Expr) -> None:
+        uses[expr] += 1
+        if uses[expr] == 1:
+            for operand in _operands(expr):
+                visit(operand)
+
+    for root in roots:
+        visit(root)
+    return uses
+
+
+def _release(expr: Expr, buffers: dict[Expr, Any], uses: Counter[Expr]) -> None:
+    uses[expr] -= 1
+    if not uses[expr]:
+        del buffers[expr]
+
+
+def _compute(expr: Expr, panel: Panel, buffers: dict[Expr, Any], uses: Counter[Expr]) -> None:
+    if expr in buffers:
+        return
+    for operand in _operands(expr):
+        _compute(operand, panel, buffers, uses)
+    buffers[expr] = _value(expr, panel, buffers)
+    for operand in _operands(expr):
+        _release(operand, buffers, uses)
+
+
+def _value(expr: Expr, panel: Panel, buffers: dict[Expr, Any]) -> Any:
+    if expr.op == "number":
+        return expr.value
+    if expr.op == "name":
+        meaning = definition(str(expr.value))
+        return _loaded(str(expr.value), panel) if meaning is None else buffers[meaning]
+    operator = BY_NAME[expr.op]
+    given: list[Any] = []
+    for argument, arg in zip(operator.arguments, expr.args, strict=True):
+        if argument.kind == "window":
+            given.append(int(arg.value or 0))
+        elif argument.kind == "constant":
+            given.append(arg.value)
+        elif argument.kind == "group":
+            given.append(panel.labels[str(arg.value)])
+        else:
+            given.append(_prepared(buffers[arg], operator.family, panel))
+    return _kernel(operator.kernel)(*given)
+
+
+def _prepared(values: Any, family: str, panel: Panel) -> Any:
+    if family == "elementwise":
+        return np.asarray(values, np.float64)
+    grid = np.broadcast_to(np.asarray(values, np.float64), panel.shape)
+    # The one place where the universe enters: a cross-section sees members only.
+    return np.where(panel.member, grid, np.nan) if family == "cross" else np.ascontiguousarray(grid)
+
+
+def _loaded(name: str, panel: Panel) -> Grid:
+    if name in panel.fields:
+        values = panel.fields[name].astype(np.float64)
+    else:
+        values = np.array(np.broadcast_to(panel.series[name][:, None], panel.shape))
+    values[np.isinf(values)] = np.nan
+    return values
+
+
+def _kernel(path: str) -> Callable[..., Any]:
+    module, name = path.split(".")
+    found: Callable[..., Any] = getattr(importlib.import_module(f"alphaloom.factors.{module}"), name)
+    return found
+
+
+def _check_names(expr: Expr, panel: Panel) -> None:
+    from alphaloom.factors.analysis import groups_of
+
+    known = (*panel.fields, *panel.series)
+    for name in fields_of(expr):
+        if name not in known:
+            raise FormulaError(
+                "a name must be a field or a series of the panel",
+                found=name,
+                where=str(expr),
+                fix=nearest(name, known, "field"),
+            )
+    for name in groups_of(expr):
+        if name not in panel.labels:
+            raise FormulaError(
+                "a group must be a label of the panel",
+                found=name,
+                where=str(expr),
+                fix=nearest(name, tuple(panel.labels), "label"),
+            )

@@ -1,0 +1,201 @@
+"""The operator table: one row for each operator of the factor language, read by everything else.
+
+The parser takes names and argument kinds from here, the unit checker the unit rule, the look-back calculator the reach
+rule, the evaluator the kernel, the tests and the documentation all of it. A new operator is a new row and its kernel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from alphaloom.factors import dimension as unit
+
+__all__ = ["BY_NAME", "BY_SYMBOL", "EMA_TAIL", "OPERATORS", "WINDOW_CAP", "Argument", "Operator", "ema_terms"]
+
+Kind = Literal["series", "window", "constant", "group"]
+ReachRule = Callable[[tuple[int, ...]], int]
+
+WINDOW_CAP = 10_000
+# Weights of an exponential average beyond 8.1 * (span + 1) rows sum to less than exp(-16.2) = 1e-7 of the whole.
+EMA_TAIL = 8.1
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of an operator: its kind, its default where it may be left out, its least window."""
+
+    name: str
+    kind: Kind
+    default: float | None = None
+    least: int = 1
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator: what it takes, how units pass, how many rows before today it reads, what computes it.
+
+    `kernel` is "module.function" inside this room, loaded at first use. `family` is elementwise, window or cross;
+    members only are seen by a cross operator. `symbol` and `precedence` belong to infix and prefix notation.
+    """
+
+    name: str
+    arguments: tuple[Argument, ...]
+    unit_rule: unit.UnitRule
+    reach_rule: ReachRule
+    kernel: str
+    family: Literal["elementwise", "window", "cross"]
+    meaning: str
+    source: str = ""
+    symbol: str = ""
+    precedence: int = 0
+
+    @property
+    def required(self) -> int:
+        """How many arguments cannot be left out."""
+        return sum(argument.default is None for argument in self.arguments)
+
+    @property
+    def signature(self) -> str:
+        """The operator as one writes it."""
+        words = [
+            argument.name if argument.default is None else f"{argument.name}={argument.default:g}"
+            for argument in self.arguments
+        ]
+        return f"{self.name}({', '.join(words)})"
+
+
+def ema_terms(span: int) -> int:
+    """How many rows, today's included, an exponential average of this span reads."""
+    return math.ceil(EMA_TAIL * (span + 1))
+
+
+def _none(_: tuple[int, ...]) -> int:
+    return 0
+
+
+def _lag(windows: tuple[int, ...]) -> int:
+    return windows[0]
+
+
+def _window(windows: tuple[int, ...]) -> int:
+    return windows[0] - 1
+
+
+def _ema(windows: tuple[int, ...]) -> int:
+    return ema_terms(windows[0]) - 1
+
+
+_KINDS: dict[str, Kind] = {"g": "group", "d": "window"}
+_SPEC = "factor specification 2.3"
+
+
+def _arguments(text: str, least: int = 1) -> tuple[Argument, ...]:
+    """Read "x y d q=" notation: d is a window, g a group, a name in capitals a constant, name=1 has a default."""
+    found = []
+    for word in text.split():
+        name, _, default = word.partition("=")
+        kind: Kind = "constant" if name.isupper() else _KINDS.get(name, "series")
+        found.append(
+            Argument(name.lower(), kind, float(default) if default else None, least if kind == "window" else 1)
+        )
+    return tuple(found)
+
+
+def _each(name: str, text: str, rule: unit.UnitRule, meaning: str, symbol: str = "", precedence: int = 0) -> Operator:
+    kernel = f"elementwise.{name}"
+    return Operator(name, _arguments(text), rule, _none, kernel, "elementwise", meaning, _SPEC, symbol, precedence)
+
+
+def _over(
+    name: str, text: str, rule: unit.UnitRule, meaning: str, *, module: str = "rolling", least: int = 1
+) -> Operator:
+    reach = {"delay": _lag, "delta": _lag, "ts_backfill": _lag, "ema": _ema}.get(name, _window)
+    return Operator(name, _arguments(text, least), rule, reach, f"{module}.{name}", "window", meaning, _SPEC)
+
+
+def _across(name: str, text: str, rule: unit.UnitRule, meaning: str) -> Operator:
+    return Operator(name, _arguments(text), rule, _none, f"cross.{name}", "cross", meaning, _SPEC)
+
+
+OPERATORS: tuple[Operator, ...] = (
+    _each("logical_or", "a b", unit.number, "1 where either is true", "|", 1),
+    _each("logical_and", "a b", unit.number, "1 where both are true", "&", 2),
+    _each("less", "x y", unit.compare, "1 where x < y", "<", 3),
+    _each("less_equal", "x y", unit.compare, "1 where x <= y", "<=", 3),
+    _each("greater", "x y", unit.compare, "1 where x > y", ">", 3),
+    _each("greater_equal", "x y", unit.compare, "1 where x >= y", ">=", 3),
+    _each("equal", "x y", unit.compare, "1 where x equals y", "==", 3),
+    _each("not_equal", "x y", unit.compare, "1 where x differs from y", "!=", 3),
+    _each("add", "x y", unit.add, "sum", "+", 4),
+    _each("sub", "x y", unit.subtract, "difference", "-", 4),
+    _each("mul", "x y", unit.multiply, "product", "*", 5),
+    _each("div", "x y", unit.divide, "quotient; NaN where y is 0", "/", 5),
+    _each("neg", "x", unit.negate, "minus x", "-", 6),
+    _each("logical_not", "a", unit.number, "1 where a is 0", "!", 6),
+    _each("power", "x y", unit.power, "x to the power y; NaN for a negative x with a broken exponent"),
+    _each("signed_power", "x y", unit.power, "sign(x) * abs(x)^y"),
+    _each("abs", "x", unit.magnitude, "size without sign"),
+    _each("sign", "x", unit.direction, "-1, 0 or 1"),
+    _each("log", "x", unit.logarithm, "natural logarithm; NaN for x <= 0"),
+    _each("log1p", "x", unit.number, "log(1 + x)"),
+    _each("exp", "x", unit.exponential, "exponential"),
+    _each("sqrt", "x", unit.root, "square root; NaN for x < 0"),
+    _each("tanh", "x", unit.number, "hyperbolic tangent"),
+    _each("minimum", "x y", unit.tied, "the smaller of two"),
+    _each("maximum", "x y", unit.tied, "the larger of two"),
+    _each("clip", "x LOW HIGH", unit.tied, "x held between two constants"),
+    _each("where", "c x y", unit.choose, "x where c is not 0, else y; NaN where c is NaN"),
+    _each("isnan", "x", unit.free, "1 where x is not known"),
+    _each("fillna", "x VALUE", unit.tied, "x, or a constant where x is not known"),
+    _over("delay", "x d", unit.keep, "the value d rows ago"),
+    _over("delta", "x d", unit.difference, "x minus its value d rows ago"),
+    _over("ts_sum", "x d", unit.total, "sum of the last d values"),
+    _over("ts_mean", "x d", unit.keep, "mean of the last d values"),
+    _over("ts_product", "x d", unit.product, "product of the last d values"),
+    _over("ts_min", "x d", unit.keep, "least of the last d values"),
+    _over("ts_max", "x d", unit.keep, "largest of the last d values"),
+    _over("ts_median", "x d", unit.keep, "median of the last d values", module="ordered"),
+    _over("ts_quantile", "x d Q", unit.keep, "quantile q of the last d values, linear", module="ordered"),
+    _over("ts_std", "x d", unit.difference, "standard deviation, d - 1 degrees of freedom", least=2),
+    _over("ts_var", "x d", unit.square, "variance, d - 1 degrees of freedom", least=2),
+    _over("ts_cov", "x y d", unit.covariance, "covariance, d - 1 degrees of freedom", least=2),
+    _over("ts_corr", "x y d", unit.free, "Pearson correlation; NaN where a side is constant", least=2),
+    _over("ts_skew", "x d", unit.free, "bias-adjusted skewness; NaN for a constant", least=3),
+    _over("ts_kurt", "x d", unit.free, "bias-adjusted excess kurtosis; NaN for a constant", least=4),
+    _over("ts_rank", "x d", unit.free, "average-tie percentile of today's value in the window", module="ordered"),
+    _over("ts_argmax", "x d", unit.free, "place of the largest, oldest = 1, earliest of ties"),
+    _over("ts_argmin", "x d", unit.free, "place of the least, oldest = 1, earliest of ties"),
+    _over("ts_days_since_max", "x d", unit.free, "rows since the largest, today = 0"),
+    _over("ts_days_since_min", "x d", unit.free, "rows since the least, today = 0"),
+    _over("ts_zscore", "x d", unit.free, "today's distance from the mean in standard deviations", least=2),
+    _over("ts_count", "c d", unit.free, "how many of the last d values are not 0"),
+    _over("decay_linear", "x d", unit.keep, "mean with weights d (today) to 1 (oldest)"),
+    _over("ema", "x d", unit.keep, "exponential mean of a span, weights cut where the rest is below 1e-7"),
+    _over("ts_slope", "x d", unit.difference, "slope of the line through the last d values", least=2),
+    _over("ts_rsquare", "x d", unit.free, "fit of the line through the last d values", least=3),
+    _over("ts_resi", "x d", unit.difference, "today's distance from the line through the last d values", least=2),
+    _over("ts_beta", "y x d", unit.slope, "slope of y on x over d rows", least=2),
+    _over("ts_resid", "y x d", unit.residual, "today's residual of y on x over d rows", least=2),
+    _over("ts_backfill", "x d", unit.keep, "the last known value, at most d rows old"),
+    _across("rank", "x", unit.cross_free, "average-tie percentile among the day's members"),
+    _across("zscore", "x", unit.cross_free, "mean 0 and population deviation 1 each day; 0 where all are equal"),
+    _across("demean", "x", unit.cross_keep, "x minus the day's mean"),
+    _across("scale", "x A=1", unit.cross_free, "a * x / sum of abs(x) each day"),
+    _across("winsorize", "x K=5", unit.cross_keep, "held within median +- k * 1.4826 * MAD each day"),
+    _across("indneutralize", "x g", unit.cross_keep, "x minus the mean of its group that day"),
+    _across("group_mean", "x g", unit.cross_keep, "mean of the asset's group that day"),
+    _across("group_zscore", "x g", unit.cross_free, "z-score inside the asset's group that day"),
+    _across("group_rank", "x g", unit.cross_free, "percentile inside the asset's group that day"),
+    _across("cs_mean", "x", unit.cross_keep, "the day's mean over members, given to every asset"),
+    _across("cs_std", "x", unit.cross_keep, "the day's population deviation over members, given to every asset"),
+)
+
+BY_NAME: Mapping[str, Operator] = MappingProxyType({row.name: row for row in OPERATORS})
+# A symbol with two operands and one with a single operand may look alike: `-`.
+BY_SYMBOL: Mapping[tuple[str, int], Operator] = MappingProxyType(
+    {(row.symbol, len(row.arguments)): row for row in OPERATORS if row.symbol}
+)
