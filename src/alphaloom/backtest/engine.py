@@ -85,7 +85,7 @@ def _open_ledger(panel: Panel, market: Market, start: int, cash: float) -> Ledge
         weights=np.empty((K, N)),
         costs=np.zeros((len(COSTS), K)),
         settled=np.zeros(2),
-        count=np.zeros(1, np.int64),
+        written=np.zeros(1, np.int64),
         rows=np.empty((3, 0), np.int32),
         numbers=np.empty((7, 0)),
         status=np.empty(0, np.int8),
@@ -96,7 +96,7 @@ def _open_ledger(panel: Panel, market: Market, start: int, cash: float) -> Ledge
 def _with_room(ledger: Ledger, more: int) -> Ledger:
     """The same ledger with room for more orders; pages that are never written cost no memory."""
     journal = ledger.journal
-    used, room = int(journal.count[0]), len(journal.status)
+    used, room = int(journal.written[0]), len(journal.status)
     if used + more <= room:
         return ledger
     room = max(used + more, 2 * room)
@@ -192,11 +192,11 @@ def _close_ledger(ledger: Ledger, panel: Panel, market: Market, cash: float) -> 
 
 
 def _orders(journal: Journal) -> Orders:
-    used = int(journal.count[0])
+    used = int(journal.written[0])
     keep: Callable[[NDArray[Any]], NDArray[Any]] = np.copy if 2 * used < len(journal.status) else np.asarray
-    rows = [_read_only(keep(column[:used])) for column in journal.rows]
-    numbers = [_read_only(keep(column[:used])) for column in journal.numbers]
-    return Orders(*rows, *numbers, status=_read_only(keep(journal.status[:used])))
+    rows, numbers = ([_read_only(keep(column[:used])) for column in group] for group in (journal.rows, journal.numbers))
+    status = _read_only(keep(journal.status[:used]))
+    return Orders(*rows, *numbers, status)  # type: ignore[call-arg]  # three and seven columns; mypy cannot count them
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -9,7 +9,7 @@ a call, so that many books are many rows of the same arrays.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -25,26 +25,23 @@ NOT_FINITE, SHORT_SALE, NO_PRICE, TOO_MUCH = 1, 2, 3, 4
 COMMISSION, TAX, SLIPPAGE, IMPACT, BORROW, INTEREST = 0, 1, 2, 3, 4, 5
 # A change of weight below this fraction of equity is rounding, not a wish to trade.
 DUST = 1e-12
-# Prices this close to a limit stand at it: far below a tick, far above the rounding of adjusted prices.
-AT_LIMIT = 1e-6
 
 Floats = NDArray[np.float64]
 
 
 class Tape(NamedTuple):
-    """What the market offers, bar by bar; optional arrays are empty where they do not apply.
+    """What the market offers, bar by bar; an optional array is empty where it does not apply.
 
-    Shape: (K, N) each; `limit_up`, `limit_down`, `lot` and `impact` are (K, N) or (0, 0).
-    Unit: `price` is the fill price; `lot` shares; an order of value v pays `impact` * v ** 1.5.
+    Shape: (K, N) each; `lot` and `impact` are (K, N) or (0, 0).
+    Unit: `price` is the fill price; `purchase` and `sale` are the status that an order to buy or to sell meets, FILLED
+    or the reason why not; `lot` shares; an order of value v pays `impact` * v ** 1.5.
     """
 
     price: Floats
     close: Floats
     listed: NDArray[np.bool_]
-    buyable: NDArray[np.bool_]
-    sellable: NDArray[np.bool_]
-    limit_up: Floats
-    limit_down: Floats
+    purchase: NDArray[np.int8]
+    sale: NDArray[np.int8]
     lot: Floats
     impact: Floats
 
@@ -80,7 +77,7 @@ class Journal(NamedTuple):
     """What the ledger writes down.
 
     Shape: cash, equity, traded (K,); shares, prices, weights (K, N); costs (6, K); `settled` (2,) counts delistings and
-    the money lost in them; `count` (1,) is the number of orders, whose columns follow, each with room for more.
+    the money lost in them; `written` (1,) is the number of orders, whose columns follow, each with room for more.
     """
 
     cash: Floats
@@ -91,7 +88,7 @@ class Journal(NamedTuple):
     weights: Floats
     costs: Floats
     settled: Floats
-    count: NDArray[np.int64]
+    written: NDArray[np.int64]
     rows: NDArray[np.int32]  # (3, room): decided, filled, asset
     numbers: Floats  # (7, room): ordered, done, price, commission, tax, slippage, impact
     status: NDArray[np.int8]  # (room,)
@@ -110,183 +107,175 @@ _compiled = njit(cache=True, nogil=True, error_model="numpy")
 _inlined = njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 
 
-@_inlined  # type: ignore[untyped-decorator]
-def _impact(tape: Tape, row: int, asset: int, value: float) -> float:
+@_inlined
+def _impact(rate: float, value: float) -> float:
     """Square-root impact in money; never more than the value itself."""
-    if tape.impact.size == 0:
-        return 0.0
-    return min(tape.impact[row, asset] * value * np.sqrt(value), value)
+    return min(rate * value * np.sqrt(value), value)  # type: ignore[no-any-return]
 
 
-@_inlined  # type: ignore[untyped-decorator]
-def _whole_lots(tape: Tape, row: int, asset: int, shares: float) -> float:
-    """Rounded toward zero to lots."""
-    if tape.lot.size == 0:
-        return shares
-    lot = tape.lot[row, asset]
+@_inlined
+def _whole(shares: float, lot: float) -> float:
+    """Shares rounded toward zero to lots."""
     # A hair of tolerance: 300 shares computed as 299.9999999999 are three lots of a hundred.
     size = np.floor(abs(shares) / lot + 1e-9) * lot
-    return size if shares > 0.0 else -size
+    return size if shares > 0.0 else -size  # type: ignore[no-any-return]
 
 
-@_inlined  # type: ignore[untyped-decorator]
-def _refusal(tape: Tape, row: int, asset: int, buying: bool) -> int:
-    """FILLED if the market takes an order at this bar's fill price, else the reason why not."""
-    price = tape.price[row, asset]
-    buyable, sellable = tape.buyable[row, asset], tape.sellable[row, asset]
-    if not tape.listed[row, asset]:
-        return UNLISTED
-    if not 0.0 < price < np.inf or not (buyable or sellable):
-        return HALTED
-    if tape.limit_up.size == 0:
-        return FILLED if (buyable if buying else sellable) else LIMIT
-    # The flags speak about the open; at the close the close itself tells whether it stands at a limit. A limit that is
-    # not known compares false.
-    if buying:
-        return LIMIT if price >= tape.limit_up[row, asset] * (1.0 - AT_LIMIT) else FILLED
-    return LIMIT if price <= tape.limit_down[row, asset] * (1.0 + AT_LIMIT) else FILLED
-
-
-@_inlined  # type: ignore[untyped-decorator]
-def _settle(ledger: Ledger, row: int, asset: int, done: float, status: int) -> None:
-    """Move the shares and the money of the order that waits for an asset, and write it down."""
-    tape, rules, book, journal = ledger
-    decided = row if rules.same_close else row - 1
-    at = journal.count[0]
-    journal.count[0] = at + 1
-    journal.rows[0, at], journal.rows[1, at], journal.rows[2, at] = decided, row, asset
-    journal.status[at] = status
-    price, commission, tax, slippage, impact = np.nan, 0.0, 0.0, 0.0, 0.0
-    if done != 0.0:
-        price = tape.price[row, asset]
-        value = abs(done) * price
-        commission, slippage = rules.commission * value, rules.slippage * value
-        tax = rules.sell_tax * value if done < 0.0 else 0.0
-        impact = _impact(tape, decided, asset, value)
-        book.cash[0] -= done * price + (commission + tax + slippage + impact)
-        book.shares[asset] += done
-        journal.traded[row] += value
-        journal.costs[COMMISSION, row] += commission
-        journal.costs[TAX, row] += tax
-        journal.costs[SLIPPAGE, row] += slippage
-        journal.costs[IMPACT, row] += impact
-    numbers = journal.numbers
-    numbers[0, at], numbers[1, at], numbers[2, at] = book.waiting[asset], done, price
-    numbers[3, at], numbers[4, at], numbers[5, at], numbers[6, at] = commission, tax, slippage, impact
-    book.waiting[asset] = 0.0
-
-
-@_inlined  # type: ignore[untyped-decorator]
+@_compiled
 def _cash_floor(ledger: Ledger) -> float:
     """The least cash that buying may leave: what leverage allows to borrow, as a negative number."""
-    if ledger.rules.leverage == 1.0:
+    leverage = ledger.rules.leverage
+    if leverage == 1.0:
         return 0.0
-    equity = ledger.book.cash[0]
-    for asset in range(len(ledger.book.shares)):
-        if ledger.book.shares[asset] != 0.0:
-            equity += ledger.book.shares[asset] * ledger.book.mark[asset]
-    return (1.0 - ledger.rules.leverage) * max(equity, 0.0)
+    return (1.0 - leverage) * max(_equity(ledger), 0.0)
 
 
-@_compiled  # type: ignore[untyped-decorator]
-def _fill(ledger: Ledger, row: int) -> None:
-    """Fill the waiting orders: refusals, sales and covers first, then purchases, cut by one factor to fit the cash.
+@_compiled
+def _equity(ledger: Ledger) -> float:
+    """Cash and holdings at the marks."""
+    shares, mark, equity = ledger.book.shares, ledger.book.mark, ledger.book.cash[0]
+    for asset in range(len(shares)):
+        if shares[asset] != 0.0:
+            equity += shares[asset] * mark[asset]
+    return equity  # type: ignore[no-any-return]
 
-    Closing a short is never cut. Impact enters the need at full size, which is more than a cut order will pay.
+
+@_compiled
+def _plan(ledger: Ledger, row: int, decided: int, done: Floats, status: NDArray[np.int8]) -> None:
+    """How much of each waiting order is done: refusals, sales and covers first, then purchases, cut to fit the cash.
+
+    All purchases of a bar are cut by one factor. Closing a short is never cut. Impact enters the need at full size,
+    which is more than a cut order pays.
     """
-    tape, rules, book, _ = ledger
-    decided = row if rules.same_close else row - 1
-    floor = _cash_floor(ledger)
-    fixed, need = 0.0, 0.0
-    charge = 1.0 + rules.commission + rules.slippage
-    for asset in range(len(book.waiting)):
-        order = book.waiting[asset]
+    rules, waiting, shares = ledger.rules, ledger.book.waiting, ledger.book.shares
+    price, purchase, sale = ledger.tape.price, ledger.tape.purchase, ledger.tape.sale
+    lot, impact = ledger.tape.lot, ledger.tape.impact
+    tolled, in_lots = impact.size > 0, lot.size > 0
+    paying = 1.0 + rules.commission + rules.slippage
+    earning = 1.0 - rules.commission - rules.slippage - rules.sell_tax
+    free = ledger.book.cash[0] - _cash_floor(ledger)
+    need = 0.0
+    for asset in range(len(waiting)):
+        order = waiting[asset]
         if order == 0.0:
             continue
-        held = book.shares[asset]
-        reason = _refusal(tape, row, asset, order > 0.0)
-        if reason != FILLED:
-            _settle(ledger, row, asset, 0.0, reason)
-        elif order < 0.0:
-            _settle(ledger, row, asset, order if rules.short else max(order, -held), FILLED)
-        elif order <= -held:
-            _settle(ledger, row, asset, order, FILLED)
-        else:
-            cover = max(-held, 0.0)
-            price = tape.price[row, asset]
-            closing = _impact(tape, decided, asset, cover * price)
-            fixed += cover * price * charge + closing
-            need += (order - cover) * price * charge + _impact(tape, decided, asset, order * price) - closing
-    if need == 0.0:
+        status[asset] = purchase[row, asset] if order > 0.0 else sale[row, asset]
+        done[asset] = 0.0
+        if status[asset] != FILLED:
+            continue
+        rate = impact[decided, asset] if tolled else 0.0
+        held = shares[asset]
+        done[asset] = order if order > 0.0 or rules.short else max(order, -held)
+        value = abs(done[asset]) * price[row, asset]
+        if order < 0.0:
+            free += value * earning - _impact(rate, value)
+            continue
+        cover = min(max(-held, 0.0), order) * price[row, asset]
+        closing = cover * paying + _impact(rate, cover)
+        free -= closing
+        need += value * paying + _impact(rate, value) - closing
+    if need <= free:
         return
-    free = max(book.cash[0] - fixed - floor, 0.0)
     # The last factor leaves room for the rounding of a long sum.
-    share = 1.0 if need <= free else free / need * (1.0 - DUST)
-    for asset in range(len(book.waiting)):
-        order = book.waiting[asset]
-        if order == 0.0:
+    share = max(free, 0.0) / need * (1.0 - DUST)
+    for asset in range(len(waiting)):
+        order = waiting[asset]
+        if order > 0.0 and status[asset] == FILLED:
+            cover = min(max(-shares[asset], 0.0), order)
+            rest = (order - cover) * share
+            done[asset] = cover + (_whole(rest, lot[row, asset]) if in_lots else rest)
+            if done[asset] < order:
+                status[asset] = PARTIAL if done[asset] > 0.0 else CASH
+
+
+@_compiled
+def _fill(ledger: Ledger, row: int) -> None:
+    """Move the shares and the money of the orders that wait, and write each of them down."""
+    rules, waiting, shares = ledger.rules, ledger.book.waiting, ledger.book.shares
+    price, impact, costs = ledger.tape.price, ledger.tape.impact, ledger.journal.costs
+    rows, numbers, verdicts = ledger.journal.rows, ledger.journal.numbers, ledger.journal.status
+    decided = row if rules.same_close else row - 1
+    tolled = impact.size > 0
+    done, status = np.empty(len(waiting)), np.empty(len(waiting), np.int8)
+    _plan(ledger, row, decided, done, status)
+    at, cash, traded = ledger.journal.written[0], ledger.book.cash[0], 0.0
+    for asset in range(len(waiting)):
+        if waiting[asset] == 0.0:
             continue
-        done = order
-        if share < 1.0:
-            cover = max(-book.shares[asset], 0.0)
-            done = cover + _whole_lots(tape, row, asset, (order - cover) * share)
-        _settle(ledger, row, asset, done, FILLED if done == order else (PARTIAL if done > 0.0 else CASH))
+        paid, value = np.nan, 0.0
+        if done[asset] != 0.0:
+            paid = price[row, asset]
+            value = abs(done[asset]) * paid
+            cash -= done[asset] * paid
+        commission, slippage = rules.commission * value, rules.slippage * value
+        tax = rules.sell_tax * value if done[asset] < 0.0 else 0.0
+        toll = _impact(impact[decided, asset], value) if tolled else 0.0
+        cash -= commission + tax + slippage + toll
+        shares[asset] += done[asset]
+        traded += value
+        costs[COMMISSION, row] += commission
+        costs[TAX, row] += tax
+        costs[SLIPPAGE, row] += slippage
+        costs[IMPACT, row] += toll
+        rows[0, at], rows[1, at], rows[2, at], verdicts[at] = decided, row, asset, status[asset]
+        numbers[0, at], numbers[1, at], numbers[2, at] = waiting[asset], done[asset], paid
+        numbers[3, at], numbers[4, at], numbers[5, at], numbers[6, at] = commission, tax, slippage, toll
+        waiting[asset] = 0.0
+        at += 1
+    ledger.journal.written[0], ledger.book.cash[0] = at, cash
+    ledger.journal.traded[row] += traded
 
 
-@_inlined  # type: ignore[untyped-decorator]
+@_compiled
 def _pay_time(ledger: Ledger, row: int) -> None:
     """Borrow on short value and interest on free cash for the time since the last close."""
-    _, rules, book, journal = ledger
+    rules, shares, mark, cash = ledger.rules, ledger.book.shares, ledger.book.mark, ledger.book.cash
     if rules.borrow == 0.0 and rules.cash_rate == 0.0:
         return
     short = 0.0
-    for asset in range(len(book.shares)):
-        if book.shares[asset] < 0.0:
-            short -= book.shares[asset] * book.mark[asset]
-    free = book.cash[0] - short
+    for asset in range(len(shares)):
+        if shares[asset] < 0.0:
+            short -= shares[asset] * mark[asset]
+    free = cash[0] - short
     interest = -rules.cash_rate * free if free > 0.0 else -(rules.cash_rate + rules.borrow) * free
-    journal.costs[BORROW, row] = rules.borrow * short
-    journal.costs[INTEREST, row] = interest
-    book.cash[0] -= rules.borrow * short + interest
+    ledger.journal.costs[BORROW, row] = rules.borrow * short
+    ledger.journal.costs[INTEREST, row] = interest
+    cash[0] -= rules.borrow * short + interest
 
 
-@_inlined  # type: ignore[untyped-decorator]
+@_compiled
 def _pay_out(ledger: Ledger, row: int) -> None:
     """Turn holdings that left the market into their last known value, less the loss."""
-    tape, rules, book, journal = ledger
-    for asset in range(len(book.shares)):
-        if book.shares[asset] != 0.0 and not tape.listed[row, asset]:
-            value = book.shares[asset] * book.mark[asset]
-            book.cash[0] += value * (1.0 - rules.delist_loss)
-            book.shares[asset] = 0.0
-            journal.settled[0] += 1.0
-            journal.settled[1] += value * rules.delist_loss
+    listed, shares, mark = ledger.tape.listed, ledger.book.shares, ledger.book.mark
+    for asset in range(len(shares)):
+        if shares[asset] != 0.0 and not listed[row, asset]:
+            value = shares[asset] * mark[asset]
+            ledger.book.cash[0] += value * (1.0 - ledger.rules.delist_loss)
+            ledger.journal.settled[0] += 1.0
+            ledger.journal.settled[1] += value * ledger.rules.delist_loss
+            shares[asset] = 0.0
 
 
-@_inlined  # type: ignore[untyped-decorator]
+@_compiled
 def _mark(ledger: Ledger, row: int) -> None:
-    """Value the book at the last known closes and write the row."""
-    tape, _, book, journal = ledger
-    equity = book.cash[0]
-    for asset in range(len(book.shares)):
-        close = tape.close[row, asset]
-        if 0.0 < close < np.inf:
-            book.mark[asset] = close
-        if book.shares[asset] != 0.0:
-            equity += book.shares[asset] * book.mark[asset]
-        journal.shares[row, asset] = book.shares[asset]
-        journal.prices[row, asset] = book.mark[asset]
-    if equity <= 0.0 and not book.dead[0]:
-        book.dead[0] = True
-        book.cash[0] = equity
-        book.shares[:] = 0.0
-        book.waiting[:] = 0.0
-        journal.shares[row, :] = 0.0
-    journal.equity[row] = equity
-    journal.cash[row] = book.cash[0]
+    """Value the book at the last known closes and write the row; a book without equity is closed for good."""
+    close, mark, prices = ledger.tape.close, ledger.book.mark, ledger.journal.prices
+    for asset in range(len(mark)):
+        if 0.0 < close[row, asset] < np.inf:
+            mark[asset] = close[row, asset]
+        prices[row, asset] = mark[asset]
+    equity = _equity(ledger)
+    if equity <= 0.0 and not ledger.book.dead[0]:
+        ledger.book.dead[0] = True
+        ledger.book.cash[0] = equity
+        ledger.book.shares[:] = 0.0
+        ledger.book.waiting[:] = 0.0
+    ledger.journal.shares[row, :] = ledger.book.shares
+    ledger.journal.equity[row] = equity
+    ledger.journal.cash[row] = ledger.book.cash[0]
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@_compiled
 def advance(ledger: Ledger, row: int) -> None:
     """Live through one bar, from just after the last close to this close.
 
@@ -300,10 +289,10 @@ def advance(ledger: Ledger, row: int) -> None:
     _mark(ledger, row)
 
 
-@_inlined  # type: ignore[untyped-decorator]
+@_compiled
 def _fault(ledger: Ledger, weights: Floats) -> tuple[int, int]:
     """Why these weights cannot be traded and for which asset; (0, 0) if they can."""
-    book, rules = ledger.book, ledger.rules
+    shares, mark, rules = ledger.book.shares, ledger.book.mark, ledger.rules
     gross = 0.0
     for asset in range(len(weights)):
         weight = weights[asset]
@@ -311,36 +300,21 @@ def _fault(ledger: Ledger, weights: Floats) -> tuple[int, int]:
             return NOT_FINITE, asset
         if weight < -DUST and not rules.short:
             return SHORT_SALE, asset
-        if weight != 0.0 and np.isnan(book.mark[asset]):
+        if weight != 0.0 and np.isnan(mark[asset]):
             return NO_PRICE, asset
         gross += abs(weight)
     if gross > rules.leverage + 1e-9:
-        held, equity = 0.0, book.cash[0]
+        held = 0.0
         for asset in range(len(weights)):
-            if book.shares[asset] != 0.0:
-                held += abs(book.shares[asset] * book.mark[asset])
-                equity += book.shares[asset] * book.mark[asset]
+            if shares[asset] != 0.0:
+                held += abs(shares[asset] * mark[asset])
         # Losses alone can lift a book above its leverage; to hold such a book is not a fault.
-        if gross > held / equity + 1e-9:
+        if gross > held / _equity(ledger) + 1e-9:
             return TOO_MUCH, 0
     return 0, 0
 
 
-@_inlined  # type: ignore[untyped-decorator]
-def _order(ledger: Ledger, row: int, asset: int, weight: float) -> float:
-    """Shares to trade for a weight: the same expression as `Book.weights`, so what is held is worth no order."""
-    book = ledger.book
-    held = book.shares[asset]
-    if weight == 0.0 or (weight < 0.0 and not ledger.rules.short):
-        return -held  # a full exit leaves neither an odd lot nor a rounding error behind
-    mark, equity = book.mark[asset], ledger.journal.equity[row]
-    change = weight - (held * mark / equity if held != 0.0 else 0.0)
-    if abs(change) <= DUST:
-        return 0.0
-    return _whole_lots(ledger.tape, row, asset, change * equity / mark)
-
-
-@_compiled  # type: ignore[untyped-decorator]
+@_compiled
 def place(ledger: Ledger, row: int, weights: Floats) -> tuple[int, int]:
     """Turn the weights decided at this close into orders; a row of NaN holds.
 
@@ -348,28 +322,43 @@ def place(ledger: Ledger, row: int, weights: Floats) -> tuple[int, int]:
     has no bar after it: its weights are checked and written down, and nothing is ordered.
     Raises: nothing; returns (fault, asset), (0, 0) when the weights can be traded.
     """
-    book, journal = ledger.book, ledger.journal
-    empty = True
+    hold = True
     for asset in range(len(weights)):
         if not np.isnan(weights[asset]):
-            empty = False
+            hold = False
             break
-    if empty or book.dead[0]:
-        journal.weights[row, :] = np.nan
+    if hold or ledger.book.dead[0]:
+        ledger.journal.weights[row, :] = np.nan
         return 0, 0
     fault = _fault(ledger, weights)
-    journal.weights[row, :] = weights
-    if fault[0] != 0 or row + 1 == len(journal.equity):
-        return fault
-    for asset in range(len(weights)):
-        book.waiting[asset] = _order(ledger, row, asset, weights[asset])
-    if ledger.rules.same_close:
-        _fill(ledger, row)
-        _mark(ledger, row)
+    ledger.journal.weights[row, :] = weights
+    if fault[0] == 0 and row + 1 < len(ledger.journal.equity):
+        _size(ledger, row, weights)
+        if ledger.rules.same_close:
+            _fill(ledger, row)
+            _mark(ledger, row)
     return fault
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@_compiled
+def _size(ledger: Ledger, row: int, weights: Floats) -> None:
+    """Shares to trade for each weight: the same expression as `Book.weights`, so what is held is worth no order."""
+    shares, mark, waiting, lot = ledger.book.shares, ledger.book.mark, ledger.book.waiting, ledger.tape.lot
+    in_lots, short, equity = lot.size > 0, ledger.rules.short, ledger.journal.equity[row]
+    for asset in range(len(weights)):
+        weight, held = weights[asset], shares[asset]
+        waiting[asset] = 0.0
+        if weight == 0.0 or (weight < 0.0 and not short):
+            # A full exit, to the last odd share, without a rounding error left behind.
+            waiting[asset] = 0.0 - held
+            continue
+        change = weight - (held * mark[asset] / equity if held != 0.0 else 0.0)
+        if abs(change) > DUST:
+            order = change * equity / mark[asset]
+            waiting[asset] = _whole(order, lot[row, asset]) if in_lots else order
+
+
+@_compiled
 def replay(ledger: Ledger, weights: Floats) -> tuple[int, int, int]:
     """All bars of a schedule; stops at the first fault and returns (row, fault, asset)."""
     for row in range(len(weights)):

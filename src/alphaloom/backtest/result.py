@@ -65,8 +65,8 @@ class BacktestResult:
     Shape: K rows, the first is the close of the first decision; `equity`, `cash`, `traded` (K,); `shares`, `prices`
     (last known close) and `weights` (decided; a row of NaN holds) (K, N); `costs` six (K,) rows of money paid, so
     interest that was earned is negative.
-    Time: equity, shares and prices stand at the close of the row, after its trades; costs and `traded` are booked in the
-    row of the fill.
+    Time: equity, shares and prices stand at the close of the row, after its trades; costs and `traded` are booked in
+    the row of the fill.
     """
 
     times: NDArray[np.datetime64]

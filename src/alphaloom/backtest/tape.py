@@ -19,6 +19,9 @@ __all__ = ["describe", "draw_tape", "first_marks", "impact_rates"]
 WINDOW = 20
 LEAST = 5
 CAUTIOUS = 0.9
+# Prices this close to a limit stand at it: far below a tick, far above the rounding of adjusted prices.
+AT_LIMIT = 1e-6
+_HALTED, _LIMIT, _UNLISTED = (STATUS.index(word) for word in ("halted", "limit", "unlisted"))
 
 _FILLS = {
     "next_open": "weights decided at a close are filled at the open of the next bar",
@@ -30,27 +33,46 @@ _FILLS = {
 def draw_tape(panel: Panel, market: Market, start: int) -> Tape:
     """The rows from `start` on as plain arrays.
 
-    Unit: with a field `adj_factor` (adjusted price = raw price * factor) a holding of value v is v / raw price raw shares
-    and v / (raw price * factor) adjusted ones, so a lot of raw shares is lot / factor adjusted shares.
+    Unit: with a field `adj_factor` (adjusted price = raw price * factor) a value v is v / raw price raw
+    shares and v / (raw price * factor) adjusted ones, so a lot of raw shares is lot / factor adjusted shares.
     Missing: a factor that is not known is the last known one, or 1.
     """
     from alphaloom.backtest.ledger import Tape
 
-    at_open = market.fill == "next_open"
     none = _floats(np.empty((0, 0)))
-    close = _floats(panel["close"][start:])
-    limits = not at_open and {"limit_up", "limit_down"} <= set(panel.fields)
+    rows = panel[start:]
+    close = _floats(rows["close"])
+    price = _floats(rows["open"]) if market.fill == "next_open" else close
+    purchase, sale = _verdicts(rows, market, price)
     return Tape(
-        price=_floats(panel["open"][start:]) if at_open else close,
+        price=price,
         close=close,
-        listed=panel.listed[start:],
-        buyable=panel.buyable[start:],
-        sellable=panel.sellable[start:],
-        limit_up=_floats(panel["limit_up"][start:]) if limits else none,
-        limit_down=_floats(panel["limit_down"][start:]) if limits else none,
+        listed=rows.listed,
+        purchase=purchase,
+        sale=sale,
         lot=_floats(_lots(panel, market)[start:]) if market.lot > 0 else none,
         impact=_floats(impact_rates(panel, market)[start:]) if market.impact > 0 else none,
     )
+
+
+def _verdicts(panel: Panel, market: Market, price: NDArray[np.float64]) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """The status that an order to buy, and one to sell, meets at each bar.
+
+    Time: the flags of the panel speak about the open. For a fill at the close they still tell a halt (neither side is
+    open), but whether the price stands at a limit is read from the close and the panel's limits, where it has them.
+    """
+    closed = ~(panel.buyable | panel.sellable) | ~((price > 0.0) & (price < np.inf))
+    sides = []
+    for flag, limit, sign in ((panel.buyable, "limit_up", 1.0), (panel.sellable, "limit_down", -1.0)):
+        locked = ~flag
+        if market.fill != "next_open" and limit in panel.fields:
+            # A limit that is not known compares false.
+            locked = sign * price >= sign * panel[limit] * (1.0 - sign * AT_LIMIT)
+        status = np.where(locked, np.int8(_LIMIT), np.int8(0))
+        status[closed] = _HALTED
+        status[~panel.listed] = _UNLISTED
+        sides.append(_read_only(status))
+    return sides[0], sides[1]
 
 
 def first_marks(panel: Panel, start: int) -> NDArray[np.float64]:
@@ -63,8 +85,8 @@ def impact_rates(panel: Panel, market: Market) -> NDArray[np.float64]:
     """Impact of an order as money per value ** 1.5: coefficient * daily volatility / sqrt(daily money volume).
 
     Shape: (T, N).
-    Time: row t reads rows t-20..t: the standard deviation of the last 20 close-to-close returns and the mean of the last
-    20 money volumes (volume * vwap, or close), so a decision on row t knows them.
+    Time: row t reads rows t-20..t: the standard deviation of the last 20 close-to-close returns and the mean of the
+    last 20 money volumes (volume * vwap, or close), so a decision on row t knows them.
     Missing: with fewer than 5 of either known, an asset is charged the 90th percentile of its row, since what is not
     known is seldom cheap; where a row knows no asset, nothing is charged.
     """
@@ -74,7 +96,7 @@ def impact_rates(panel: Panel, market: Market) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore", divide="ignore"):
         returns[1:] = close[1:] / close[:-1] - 1.0
         money = np.asarray(panel["volume"], dtype=np.float64) * price
-        count, mean, deviation = _rolling(returns)
+        count, _, deviation = _rolling(returns)
         days, daily, _ = _rolling(money)
         rates = market.impact * deviation / np.sqrt(daily)
     known = (count >= LEAST) & (days >= LEAST) & np.isfinite(rates) & panel.listed
@@ -118,7 +140,11 @@ def _last_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _floats(array: NDArray[Any]) -> NDArray[np.float64]:
     """Read-only and contiguous, so that the compiled functions meet one type only."""
-    view = np.ascontiguousarray(array, dtype=np.float64).view()
+    return _read_only(np.ascontiguousarray(array, dtype=np.float64))
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
     view.flags.writeable = False
     return view
 
@@ -143,8 +169,8 @@ def describe(
         )
     if market.impact > 0:
         notes.append(
-            f"impact: {market.impact:g} * volatility * sqrt(value / money volume) over {WINDOW} bars; an asset with fewer "
-            f"than {LEAST} known bars pays the {CAUTIOUS:.0%} quantile of its row"
+            f"impact: {market.impact:g} * volatility * sqrt(value / money volume) over {WINDOW} bars; an asset with "
+            f"fewer than {LEAST} known bars pays the {CAUTIOUS:.0%} quantile of its row"
         )
     if market.lot > 0 and "adj_factor" not in panel.fields:
         notes.append("lots: the panel has no adj_factor, so a lot counts adjusted shares")
