@@ -39,6 +39,9 @@ class StudyConfig:
     benchmarks: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 7
     trials: int = 1
+    horizon: int | None = None
+    controls: bool = False
+    cash: float = 1e6
 
 
 def load_config(
@@ -123,7 +126,7 @@ class _Reader:
             if name in table:
                 hint = (known or {}).get(name, hints[name])
                 values[name] = self.value(hint, table[name], _join(key, name), name if kind is StudyConfig else "")
-            elif name == "seed" and kind is not StudyConfig and isinstance(self.seed, int):
+            elif name == "seed" and key and not key.startswith("data") and isinstance(self.seed, int):
                 values[name] = self.seed
             elif item.default is MISSING and item.default_factory is MISSING:
                 self.faults.append(Fault(_join(key, name), "is required", fix=_expected(hints[name])))
@@ -131,6 +134,9 @@ class _Reader:
             return None
         try:
             return kind(**values)
+        except ConfigError as many:
+            self.faults.extend(many.faults)
+            return None
         except AlphaloomError as fault:
             self.faults.append(Fault(key or "file", str(fault.rule), fault.found, fault.fix or fault.where))
             return None

@@ -1,0 +1,61 @@
+"""From a configuration to a finished run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alphaloom.app.config import StudyConfig, describe
+from alphaloom.app.sources import load_panel
+
+if TYPE_CHECKING:
+    from alphaloom.study import Study, StudyResult
+
+__all__ = ["run_study", "study_of"]
+
+
+def study_of(config: StudyConfig) -> Study:
+    """The study that a configuration describes."""
+    from alphaloom.study import Study
+
+    learner, allocator = config.learner, config.allocator
+    if config.system is not None:
+        learner, allocator = config.system.learner, config.allocator or config.system.allocator
+    return Study(
+        name=config.name,
+        learner=config.policy if config.policy is not None else learner,
+        market=config.market,
+        plan=config.plan,
+        allocator=allocator,
+        benchmarks=config.benchmarks,
+        trials=config.trials,
+        seed=config.seed,
+        config=describe(config),
+        horizon=config.horizon,
+        controls=config.controls,
+        cash=config.cash,
+    )
+
+
+def run_study(
+    config: StudyConfig, directory: Path | None, progress: Callable[[str, int, int], None]
+) -> tuple[StudyResult, Path]:
+    """Load the panel, run (or resume, or load) the study in its directory.
+
+    Without a directory the run lives in `runs/NAME-HASH`; the hash is of the configuration and the data, so the same
+    command finds its own run again and another never overwrites it.
+    """
+    progress("data", 0, 1)
+    panel = load_panel(config.data)
+    progress("data", 1, 1)
+    study = study_of(config)
+    place = directory or Path("runs") / f"{config.name}-{_fingerprint(study.config, panel.source)}"
+    return study.run(panel, directory=place, progress=progress), place
+
+
+def _fingerprint(config: Any, source: str) -> str:
+    text = json.dumps([config, source], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
