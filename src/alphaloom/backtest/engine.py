@@ -41,7 +41,8 @@ def backtest(policy: Policy, panel: Panel, market: Market, *, start: int = 0, ca
     """
     _check(panel, start, cash)
     ledger = _open_ledger(panel, market, start, cash)
-    if isinstance(policy, ScheduledPolicy):
+    # A protocol only looks for the name; a policy may well keep a table called `weights`.
+    if isinstance(policy, ScheduledPolicy) and callable(policy.weights):
         ledger = _run_schedule(policy, panel, ledger, start)
     else:
         ledger = _run_bars(policy, panel, ledger, start)

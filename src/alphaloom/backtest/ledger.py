@@ -174,10 +174,11 @@ def _plan(ledger: Ledger, row: int, decided: int, done: Floats, status: NDArray[
         closing = cover * paying + _impact(rate, cover)
         free -= closing
         need += value * paying + _impact(rate, value) - closing
+    free = max(free, 0.0)
     if need <= free:
         return
     # The last factor leaves room for the rounding of a long sum.
-    share = max(free, 0.0) / need * (1.0 - DUST)
+    share = free / need * (1.0 - DUST)
     for asset in range(len(waiting)):
         order = waiting[asset]
         if order > 0.0 and status[asset] == FILLED:
