@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from alphaloom.errors import AxisError, DataError
 
+__all__ = ["Numbers", "divide", "give", "read_columns", "read_rate", "standard_deviation"]
+
 Numbers: TypeAlias = Any
 """A float where the input was (T,), an array (K,) where it was (T, K)."""
 

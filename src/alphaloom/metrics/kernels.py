@@ -12,6 +12,8 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numba import njit
 
+__all__ = ["bucket_means", "correlations", "moments", "path", "tails"]
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 _BLOCK = 64
 
