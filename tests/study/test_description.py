@@ -93,7 +93,7 @@ def test_toml_is_readable() -> None:
 
 
 def test_toml_refuses_what_it_cannot_hold() -> None:
-    with pytest.raises(ConfigError, match="plan.train"):
+    with pytest.raises(ConfigError, match=r"plan\.train"):
         toml_text({"plan": {"train": [1, None]}})
 
 

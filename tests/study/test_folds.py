@@ -53,7 +53,7 @@ def test_every_bar_after_the_first_is_tested_once(
 
 def test_short_panel_says_how_many_bars_are_needed() -> None:
     plan = WalkForward(train=250, test=60, embargo=5)
-    with pytest.raises(DataError, match="100 bars, 257 needed.*bring 157 more bars"):
+    with pytest.raises(DataError, match=r"100 bars, 257 needed.*bring 157 more bars"):
         plan.folds(100)
     with pytest.raises(DataError, match="256 bars, 257 needed"):
         plan.folds(256)
@@ -66,7 +66,7 @@ def test_all_faults_of_a_plan_are_named_at_once() -> None:
     assert [fault.key for fault in caught.value.faults] == ["plan.train", "plan.test", "plan.embargo"]
     with pytest.raises(ConfigError, match=r"plan.first: testing begins at row 12 .* \(found 11\)"):
         WalkForward(train=10, test=5, embargo=2, first=11)
-    with pytest.raises(ConfigError, match="plan.train"):
+    with pytest.raises(ConfigError, match=r"plan\.train"):
         WalkForward(train=True, test=5)
-    with pytest.raises(ConfigError, match="plan.test"):
+    with pytest.raises(ConfigError, match=r"plan\.test"):
         WalkForward(train=5, test=2.5)  # type: ignore[arg-type]

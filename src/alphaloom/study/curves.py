@@ -12,7 +12,19 @@ from alphaloom.backtest import STATUS, BacktestResult
 from alphaloom.panel import Panel
 from alphaloom.signal import Signal, Target
 
-__all__ = ["INDEX", "daily_columns", "exposure_columns", "index_curve", "orders_columns", "signal_table", "weights_columns"]
+__all__ = [
+    "INDEX",
+    "daily_columns",
+    "exposure_columns",
+    "gross_returns",
+    "index_curve",
+    "index_level",
+    "orders_columns",
+    "paid",
+    "signal_table",
+    "turnover",
+    "weights_columns",
+]
 
 INDEX = "index"
 _INDEX_SERIES = ("index", "benchmark")
@@ -22,22 +34,22 @@ Floats = NDArray[np.float64]
 
 
 def daily_columns(
-    book: BacktestResult, panel: Panel, benchmarks: Mapping[str, BacktestResult], index: Floats | None
+    book: BacktestResult, panel: Panel, *, benchmarks: Mapping[str, BacktestResult], index: Floats | None
 ) -> dict[str, NDArray[Any]]:
     """The days of a back-test; `panel` holds the rows of the test span only.
 
     Shape: every column (K,).
-    Unit: `turnover` is half the money traded over the equity before the trade; `gross`, `net` are fractions of equity.
+    Unit: `cost` is what trading and short holdings took; `cost.interest`, negative when earned, is not part of it.
     """
-    holdings = np.nan_to_num(book.holdings)
+    holdings = book.holdings
     columns: dict[str, NDArray[Any]] = {
         "time": book.times,
         "equity": book.equity,
         "returns": book.returns,
         "cash": book.cash,
-        "cost": total_cost(book),
+        "cost": paid(book),
         **{f"cost.{kind}": values for kind, values in book.costs.items()},
-        "turnover": 0.5 * _over_equity(book.traded, book.equity),
+        "turnover": turnover(book),
         "gross": np.abs(holdings).sum(axis=1),
         "net": holdings.sum(axis=1),
         "holdings": (book.shares != 0.0).sum(axis=1).astype(np.int64),
@@ -48,25 +60,36 @@ def daily_columns(
     return columns | {f"series.{name}": values for name, values in panel.series.items()}
 
 
-def total_cost(book: BacktestResult) -> Floats:
-    """All that trading and financing took from equity, bar by bar; interest earned lowers it.   Shape: (K,)."""
-    return np.sum([np.asarray(values, dtype=np.float64) for values in book.costs.values()], axis=0)
+def paid(book: BacktestResult) -> Floats:
+    """Money that trading and short holdings took, bar by bar.   Shape: (K,)."""
+    parts = [values for kind, values in book.costs.items() if kind != "interest"]
+    return np.asarray(np.sum(parts, axis=0), dtype=np.float64)
 
 
-def _over_equity(money: Floats, equity: Floats) -> Floats:
-    """Money of a bar as a fraction of the equity at the close before; the first bar has its own close."""
-    before = np.concatenate([equity[:1], equity[:-1]])
-    return np.where(before > 0.0, money / np.where(before > 0.0, before, 1.0), 0.0)
+def turnover(book: BacktestResult) -> Floats:
+    """Half the money traded on each bar over the equity before it: the share of the portfolio that was exchanged.
+
+    Shape: (K,).
+    """
+    return 0.5 * _over_equity(book.traded, book)
 
 
 def gross_returns(book: BacktestResult) -> Floats:
-    """The returns that the same trades would have earned without any cost.   Shape: (K,)."""
-    return book.returns + _over_equity(total_cost(book), book.equity)
+    """The returns that the same trades would have earned without costs.   Shape: (K,)."""
+    return book.returns + _over_equity(paid(book), book)
 
 
-def cost_rate(book: BacktestResult) -> Floats:
-    """Costs of each bar as a fraction of the equity before.   Shape: (K,)."""
-    return _over_equity(total_cost(book), book.equity)
+def _over_equity(money: Floats, book: BacktestResult) -> Floats:
+    """Money of a bar as a fraction of the equity at the close before it; zero once nothing is left."""
+    before = np.concatenate(([book.capital], book.equity[:-1]))
+    alive = before > 0.0
+    return np.where(alive, money / np.where(alive, before, 1.0), 0.0)
+
+
+def index_level(panel: Panel) -> Floats | None:
+    """The panel's index, bar by bar, if it has one.   Shape: (T,)."""
+    name = next((name for name in _INDEX_SERIES if name in panel.series), None)
+    return None if name is None else panel.series[name]
 
 
 def index_curve(panel: Panel, cash: float) -> Floats | None:
@@ -76,10 +99,9 @@ def index_curve(panel: Panel, cash: float) -> Floats | None:
     Missing: a bar without a level keeps the level of the bar before; a first bar without a level, or a level that is
     not positive, makes the index unusable.
     """
-    name = next((name for name in _INDEX_SERIES if name in panel.series), None)
-    if name is None:
+    level = index_level(panel)
+    if level is None:
         return None
-    level = panel.series[name]
     known = np.isfinite(level)
     if not known[0] or (level[known] <= 0.0).any():
         return None
@@ -95,7 +117,7 @@ def exposure_columns(book: BacktestResult, panel: Panel) -> dict[str, NDArray[An
     if "sector" not in panel.labels:
         return {}
     codes = panel.labels["sector"]
-    holdings = np.nan_to_num(book.holdings)
+    holdings = book.holdings
     names = panel.label_names.get("sector", tuple(f"sector {code}" for code in range(int(codes.max(initial=-1)) + 1)))
     columns = {name: np.where(codes == code, holdings, 0.0).sum(axis=1) for code, name in enumerate(names)}
     nowhere = (codes < 0) | (codes >= len(names))

@@ -65,7 +65,7 @@ class RunDirectory:
 
     def _check_owner(self, provenance: Mapping[str, Any]) -> None:
         theirs = _read_json(self.path / PROVENANCE)
-        for part, word in (("study", "study"), ("data", "data"), ("seed", "seed")):
+        for part, word in (("seed", "seed"), ("data_hash", "data"), ("study_hash", "configuration")):
             if theirs.get(part) != json.loads(json_text(provenance))[part]:
                 raise DataError(
                     f"a run directory belongs to one study on one set of data, and this one's {word} differs",
@@ -97,7 +97,7 @@ class RunDirectory:
                 raise
             _flush_folder(target.parent)
 
-    def keep_fold(self, number: int, fold: Fold, signal: Signal, notes: tuple[str, ...]) -> None:
+    def keep_fold(self, number: int, fold: Fold, *, signal: Signal, notes: tuple[str, ...]) -> None:
         """Store the out-of-sample rows of one fold with a hash of all that they depend on."""
         from alphaloom.study.tables import parquet_bytes, signal_columns
 
@@ -106,7 +106,7 @@ class RunDirectory:
         self.write(_fold_name(number), parquet_bytes(signal_columns(signal), header))
 
     def kept_fold(
-        self, number: int, fold: Fold, times: NDArray[np.datetime64], assets: tuple[str, ...]
+        self, number: int, fold: Fold, *, times: NDArray[np.datetime64], assets: tuple[str, ...]
     ) -> tuple[Signal, tuple[str, ...]] | None:
         """A stored fold; None when it is absent, damaged or made from other inputs, and so must be made again."""
         import pyarrow as pa

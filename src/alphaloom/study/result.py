@@ -32,9 +32,9 @@ class StudyResult:
     """The findings of a study: everything that a report reads.
 
     Shape: `daily` columns (K,), one row for each bar of the test span: time, equity, returns, cash, cost, cost.<kind>,
-    turnover, gross, net, holdings, benchmark.<name> (equity from the same cash), series.<name>; `ic` time, ic, rank_ic,
-    breadth, rank_autocorrelation; `quantiles` time, q1..q5; `decay` horizon, ic, rank_ic, rank_ic_se; `exposure` time and
-    one column of net weight for each sector.
+    turnover, gross, net, holdings, benchmark.<name> (equity from the same cash), series.<name>; `ic` time, ic,
+    rank_ic, breadth, rank_autocorrelation; `quantiles` time, q1..q5; `decay` horizon, ic, rank_ic, rank_ic_se;
+    `exposure` time and one column of net weight for each sector.
     Unit: money for equity, cash and costs; returns, weights and rates are fractions.
     Missing: a table that the study cannot make (no signal, no sectors) is empty; a number that has no value is None in
     `summary` and NaN in a column.
@@ -87,8 +87,11 @@ def load_run(path: str | Path) -> StudyResult:
     kept = {name: _checked(folder / f"{name}.parquet", files) for name in _TABLES if f"{name}.parquet" in files}
     columns = {name: columns_of(kept[name])[0] if name in kept else {} for name in _TABLES}
     config = tomllib.loads(_checked(folder / _CONFIG, files).decode())
-    rest = {name: tuple(facts[name]) if isinstance(facts[name], list) else facts[name] for name in _FACTS}
-    return StudyResult(**rest, config=config, provenance=provenance, **columns, directory=folder)
+    rest: dict[str, Any] = {
+        name: tuple(facts[name]) if isinstance(facts[name], list) else facts[name] for name in _FACTS
+    }
+    parts: dict[str, Any] = {**rest, **columns}
+    return StudyResult(**parts, config=config, provenance=provenance, directory=folder)
 
 
 def _facts(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -132,7 +135,9 @@ def _broken(where: Path, found: str) -> DataError:
 
 def plain_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
     """Numbers as Python floats; what is not finite has no value and becomes None."""
-    return {name: plain_numbers(value) if isinstance(value, Mapping) else _number(value) for name, value in values.items()}
+    return {
+        name: plain_numbers(value) if isinstance(value, Mapping) else _number(value) for name, value in values.items()
+    }
 
 
 def _number(value: Any) -> Number:

@@ -16,7 +16,17 @@ from alphaloom.roles import Forecaster, Learner, Policy, ScheduledPolicy
 from alphaloom.signal import Signal
 from alphaloom.study.folds import Fold
 
-__all__ = ["FoldOutcome", "FoldWork", "ScheduledSwitch", "Switch", "shuffled_signal", "stitched", "switching"]
+__all__ = [
+    "FoldOutcome",
+    "FoldWork",
+    "ScheduledSwitch",
+    "Switch",
+    "Walk",
+    "notes_of",
+    "shuffled_signal",
+    "stitched",
+    "switching",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +35,21 @@ class FoldOutcome:
 
     made: Signal | Policy
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """All folds joined: what is traded over the test span, and the signal behind it if there is one."""
+
+    folds: tuple[Fold, ...]
+    policy: Policy
+    signal: Signal | None
+    notes: tuple[str, ...]
+
+    @property
+    def start(self) -> int:
+        """The first row that is tested."""
+        return self.folds[0].test_start
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +68,7 @@ class FoldWork:
         model: Any = self.learner
         if isinstance(model, Learner):
             model = model.fit(self.panel[fold.train_start : fold.train_stop], self.market)
-        notes = tuple(str(note) for note in getattr(model, "notes", ()))
+        notes = notes_of(model)
         if not isinstance(model, Forecaster):
             if not isinstance(model, Policy):
                 rule = "fit gives a forecaster (lookback, predict) or a policy (lookback, decide)"
@@ -54,6 +79,11 @@ class FoldWork:
         signal = model.predict(view)
         _check_axes(signal, view)
         return FoldOutcome(signal[fold.test_start - begin :], notes)
+
+
+def notes_of(model: object) -> tuple[str, ...]:
+    """What a model says about itself that a reader of the result must know."""
+    return tuple(str(note) for note in getattr(model, "notes", ()))
 
 
 def _check_axes(signal: Signal, view: Panel) -> None:

@@ -19,7 +19,7 @@ from alphaloom.study.description import describe, fingerprint
 from alphaloom.study.directory import RunDirectory
 from alphaloom.study.folds import Fold, WalkForward
 from alphaloom.study.result import StudyResult, load_run, save_result
-from alphaloom.study.stitching import FoldOutcome, FoldWork, stitched, switching
+from alphaloom.study.stitching import FoldOutcome, FoldWork, Walk, notes_of, stitched, switching
 
 __all__ = ["Progress", "Study"]
 
@@ -75,7 +75,12 @@ class Study:
         yield "horizon", "counts bars, at least one", self.horizon, self.horizon is None or self.horizon >= 1
         yield "cash", "is positive", self.cash, self.cash > 0
         for name, policy in self.benchmarks.items():
-            yield f"benchmarks.{name}", "is a policy: lookback, decide", type(policy).__name__, isinstance(policy, Policy)
+            yield (
+                f"benchmarks.{name}",
+                "is a policy: lookback, decide",
+                type(policy).__name__,
+                isinstance(policy, Policy),
+            )
             yield f"benchmarks.{name}", "has another name than the panel's index", name, name != "index"
 
     @property
@@ -105,15 +110,12 @@ class Study:
         from alphaloom.study.judging import judge
 
         folds = self.plan.folds(len(panel))
-        provenance = self.provenance(panel)
-        folder = None if directory is None else RunDirectory.claim(Path(directory), provenance)
+        folder = None if directory is None else RunDirectory.claim(Path(directory), self.provenance(panel))
         if folder is not None and folder.finished:
             return load_run(folder.path)
         tell = progress or _silent
-        parts = self._walk(panel, folds, executor or _Here(), folder, tell)
-        signal, policy = self._join(panel, folds, [part.made for part in parts])
-        notes = tuple(note for part in parts for note in part.notes)
-        result, tables = judge(self, panel, folds, signal=signal, policy=policy, notes=notes, tell=tell)
+        parts = self._walk(panel, folds, executor=executor or _Here(), folder=folder, tell=tell)
+        result, tables = judge(self, panel, self._join(panel, folds, parts), tell=tell)
         if folder is None:
             return result
         tell("files", 0, 1)
@@ -122,43 +124,33 @@ class Study:
         return saved
 
     def _walk(
-        self, panel: Panel, folds: Sequence[Fold], executor: Executor, folder: RunDirectory | None, tell: Progress
+        self, panel: Panel, folds: Sequence[Fold], *, executor: Executor, folder: RunDirectory | None, tell: Progress
     ) -> list[FoldOutcome]:
         """What each fold gave, from the disk where it is known and otherwise made now."""
         if _trades(self.learner):
-            return [FoldOutcome(self.learner, _notes_of(self.learner))]  # type: ignore[arg-type]  # a policy
-        done: dict[int, FoldOutcome] = {}
-        for number, fold in enumerate(folds if folder else ()):
-            span = slice(fold.test_start, fold.test_stop)
-            kept = folder.kept_fold(number, fold, panel.times[span], panel.assets) if folder else None
-            if kept is not None:
-                done[number] = FoldOutcome(*kept)
+            return []
+        done = {} if folder is None else _kept(panel, folds, folder)
         missing = [number for number in range(len(folds)) if number not in done]
         tell("folds", len(done), len(folds))
         work = FoldWork(self.learner, panel, self.market)
         for number, outcome in zip(missing, executor.map(work, [folds[k] for k in missing]), strict=True):
+            self._check_joint(outcome.made)
+            if isinstance(outcome.made, Signal) and folder is not None:
+                folder.keep_fold(number, folds[number], signal=outcome.made, notes=outcome.notes)
             done[number] = outcome
-            if isinstance(outcome.made, Signal) and folder:
-                self._check_joint(outcome.made)
-                folder.keep_fold(number, folds[number], outcome.made, outcome.notes)
             tell("folds", len(done), len(folds))
         return [done[number] for number in range(len(folds))]
 
-    def _join(
-        self, panel: Panel, folds: Sequence[Fold], made: Sequence[Signal | Policy]
-    ) -> tuple[Signal | None, Policy]:
+    def _join(self, panel: Panel, folds: tuple[Fold, ...], parts: Sequence[FoldOutcome]) -> Walk:
         """One signal with its policy, or one policy, over the whole test span."""
-        for part in made:
-            self._check_joint(part)
-        signals = [part for part in made if isinstance(part, Signal)]
-        policies = [part for part in made if not isinstance(part, Signal)]
-        if signals and policies:
-            rule = "gives a forecaster in every fold, or a policy in every fold"
-            raise ConfigError(f"study {self.name}", [Fault("study.learner", rule)])
-        if signals and self.allocator is not None:
-            signal = stitched(signals)
-            return signal, self.allocator.policy(signal)
-        return None, policies[0] if _trades(self.learner) else switching(panel, folds, policies)
+        if isinstance(self.learner, Policy) and _trades(self.learner):
+            return Walk(folds, self.learner, None, notes_of(self.learner))
+        notes = tuple(note for part in parts for note in part.notes)
+        if self.allocator is not None:
+            signal = stitched([part.made for part in parts if isinstance(part.made, Signal)])
+            return Walk(folds, self.allocator.policy(signal), signal, notes)
+        policies = [part.made for part in parts if not isinstance(part.made, Signal)]
+        return Walk(folds, switching(panel, folds, policies), None, notes)
 
     def _check_joint(self, made: Signal | Policy) -> None:
         if isinstance(made, Signal) == (self.allocator is None):
@@ -169,12 +161,13 @@ class Study:
     def provenance(self, panel: Panel) -> dict[str, Any]:
         """All that decides the bytes of a run: code, data, configuration and seed; no clock, no machine."""
         return {
-            "study": fingerprint(self),
-            "data": panel.source,
+            "study_hash": fingerprint(self),
+            "data_hash": panel.source,
             "seed": self.seed,
             "trials": self.trials,
             "bars": len(panel),
             "assets": len(panel.assets),
+            "periods_per_year": panel.periods_per_year,
             "first": str(panel.times[0])[:19],
             "last": str(panel.times[-1])[:19],
             "market": describe(self.market),
@@ -201,8 +194,14 @@ def _trades(thing: object) -> bool:
     return isinstance(thing, Policy) and not isinstance(thing, Learner | Forecaster)
 
 
-def _notes_of(thing: object) -> tuple[str, ...]:
-    return tuple(str(note) for note in getattr(thing, "notes", ()))
+def _kept(panel: Panel, folds: Sequence[Fold], folder: RunDirectory) -> dict[int, FoldOutcome]:
+    """The folds that an earlier call of the same run has stored."""
+    found = {}
+    for number, fold in enumerate(folds):
+        kept = folder.kept_fold(number, fold, times=panel.times[fold.test_start : fold.test_stop], assets=panel.assets)
+        if kept is not None:
+            found[number] = FoldOutcome(*kept)
+    return found
 
 
 def _versions() -> dict[str, str]:

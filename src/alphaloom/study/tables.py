@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,16 +21,17 @@ def parquet_bytes(columns: Columns, notes: Mapping[str, str] | None = None) -> b
     """The columns as one Parquet file; `notes` go into its header."""
     arrays = {name: _to_arrow(values) for name, values in columns.items()}
     table = pa.table(arrays).replace_schema_metadata(dict(notes) if notes else None)
-    sink = io.BytesIO()
+    sink = pa.BufferOutputStream()
     pq.write_table(
         table, sink, compression="zstd", compression_level=3, version="2.6", data_page_version="1.0", store_schema=True
     )
-    return sink.getvalue()
+    return bytes(sink.getvalue())
 
 
 def columns_of(content: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """The columns and the header notes of a Parquet file.   Raises: OSError, pyarrow.ArrowException if unreadable."""
-    table = pq.read_table(io.BytesIO(content))
+    # Threads of pyarrow that hold Python objects may abort an interpreter that ends at the same moment: use none.
+    table = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(use_threads=False)
     notes = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     return {name: _to_numpy(table.column(name)) for name in table.column_names}, notes
 

@@ -1,0 +1,192 @@
+"""From decisions to findings: the back-test, its benchmarks, and every part of the result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alphaloom.backtest import BacktestResult, backtest
+from alphaloom.metrics import performance, regimes
+from alphaloom.panel import Panel
+from alphaloom.roles import Policy
+from alphaloom.study import curves
+from alphaloom.study.earning import against, index_numbers, luck, riskless, settled, traded_numbers
+from alphaloom.study.folds import Fold
+from alphaloom.study.result import StudyResult, plain_numbers
+from alphaloom.study.scoring import Scores, score, shuffled_summary
+from alphaloom.study.stitching import Walk, shuffled_signal
+
+if TYPE_CHECKING:
+    from alphaloom.study.study import Study
+
+__all__ = ["judge"]
+
+_CONTROL, _OWN = "control", "strategy"
+
+Floats = NDArray[np.float64]
+Tables = dict[str, Mapping[str, Any]]
+Tell = Callable[[str, int, int], None]
+
+
+def judge(study: Study, panel: Panel, walk: Walk, *, tell: Tell) -> tuple[StudyResult, Tables]:
+    """Trade the policy over the test span and measure everything.
+
+    Returns the result and the larger tables that only a run directory keeps.
+    """
+    book, rivals, control = _trade(study, panel, walk=walk, tell=tell)
+    tell("judging", 0, 1)
+    span, signal = panel[walk.start :], walk.signal
+    index = curves.index_curve(span, study.cash)
+    rate, rate_note = riskless(panel, study.market.cash_rate)
+    measure: dict[str, Any] = {"periods_per_year": panel.periods_per_year, "rf": rate[walk.start :]}
+    horizon = study.horizon or (1 if signal is None else signal.horizon)
+    found = Scores.none() if signal is None else score(signal, span, study.market, horizon=horizon, seed=study.seed)
+    daily = curves.daily_columns(book, span, benchmarks=rivals, index=index)
+    benchmarks = {name: traded_numbers(rival, **measure) for name, rival in rivals.items()}
+    if index is not None:
+        benchmarks[curves.INDEX] = index_numbers(index, **measure)
+    summary = {
+        **traded_numbers(book, **measure),
+        **against(daily, **measure),
+        **luck(settled(book.returns), trials=study.trials, seed=study.seed, **measure),
+        **found.summary,
+        **(_control_numbers(study, walk, control=control, found=found, measure=measure) if control else {}),
+    }
+    result = StudyResult(
+        name=study.name,
+        config=study.resolved,
+        provenance=study.provenance(panel),
+        notes=_distinct(*_plan_notes(study, panel, walk), rate_note, *panel.notes, *book.notes, *walk.notes),
+        folds=tuple(_fold_facts(panel, walk, number, daily=daily, found=found) for number in range(len(walk.folds))),
+        daily=daily,
+        ic=found.ic,
+        quantiles=found.quantiles,
+        decay=found.decay,
+        exposure=curves.exposure_columns(book, span),
+        regimes=_regime_rows(study, panel, walk, returns=settled(book.returns), found=found, measure=measure),
+        summary=plain_numbers(summary),
+        benchmarks={name: plain_numbers(numbers) for name, numbers in benchmarks.items()},
+    )
+    tell("judging", 1, 1)
+    return result, _large_tables(book, walk, found)
+
+
+def _large_tables(book: BacktestResult, walk: Walk, found: Scores) -> Tables:
+    tables: Tables = {"weights": curves.weights_columns(book), "orders": curves.orders_columns(book)}
+    if walk.signal is not None and found.target is not None:
+        tables["signal"] = curves.signal_table(walk.signal, found.target)
+    return tables
+
+
+def _trade(
+    study: Study, panel: Panel, *, walk: Walk, tell: Tell
+) -> tuple[BacktestResult, dict[str, BacktestResult], BacktestResult | None]:
+    """The study's own back-test, its benchmarks and its control, over the same bars and with the same money."""
+    jobs: dict[tuple[str, str], Policy] = {(_OWN, ""): walk.policy}
+    jobs |= {("benchmark", name): rival for name, rival in study.benchmarks.items()}
+    if study.controls and walk.signal is not None and study.allocator is not None:
+        jobs[_CONTROL, ""] = study.allocator.policy(shuffled_signal(walk.signal, study.seed))
+    done: dict[tuple[str, str], BacktestResult] = {}
+    tell("backtest", 0, len(jobs))
+    for job, policy in jobs.items():
+        done[job] = backtest(policy, panel, study.market, start=walk.start, cash=study.cash)
+        tell("backtest", len(done), len(jobs))
+    rivals = {name: done["benchmark", name] for name in study.benchmarks}
+    return done[_OWN, ""], rivals, done.get((_CONTROL, ""))
+
+
+def _control_numbers(
+    study: Study, walk: Walk, *, control: BacktestResult, found: Scores, measure: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The same study on shuffled scores, which must find nothing."""
+    if walk.signal is None or found.target is None:
+        return {}
+    shown = shuffled_summary(shuffled_signal(walk.signal, study.seed), found.target)
+    return {**shown, "shuffled_sharpe": performance.sharpe(settled(control.returns), **measure)}
+
+
+def _regime_rows(
+    study: Study, panel: Panel, walk: Walk, *, returns: Floats, found: Scores, measure: Mapping[str, Any]
+) -> tuple[dict[str, Any], ...]:
+    """The same returns sorted by what the market was like; what went before the test span counts as its past."""
+    sorting = []
+    level, known = curves.index_level(panel), _cutoff(study)
+    if level is not None:
+        sorting.append(regimes.drawdown_regime(level))
+    if "vix" in panel.series:
+        sorting.append(regimes.tercile_regime(panel.series["vix"], name="volatility index"))
+    if known is not None:
+        after = (panel.times > known).astype(np.int16)
+        sorting.append(regimes.Regime("model cut-off", ("before", "after"), after))
+    tested = [regimes.Regime(each.name, each.buckets, each.codes[walk.start :]) for each in sorting]
+    tested.append(regimes.year_regime(panel.times[walk.start :]))
+    rows = regimes.regime_table(returns, tested, rank_ic=found.ic.get("rank_ic"), **measure)
+    return tuple({key: _plain(value) for key, value in row.items()} for row in rows)
+
+
+def _plain(value: str | float) -> str | float | None:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _fold_facts(panel: Panel, walk: Walk, number: int, *, daily: Mapping[str, Any], found: Scores) -> dict[str, Any]:
+    """One line of the table of folds: what was learned from, what was traded, what came of it."""
+    fold: Fold = walk.folds[number]
+    rows = slice(fold.test_start - walk.start, fold.test_stop - walk.start)
+    skill = found.ic["rank_ic"][rows] if found.ic else np.empty(0)
+    skill = skill[np.isfinite(skill)]
+    return {
+        "fold": number,
+        "train_from": _day(panel.times[fold.train_start]),
+        "train_to": _day(panel.times[fold.train_stop - 1]),
+        "train_bars": fold.train_stop - fold.train_start,
+        "test_from": _day(panel.times[fold.test_start]),
+        "test_to": _day(panel.times[fold.test_stop - 1]),
+        "test_bars": fold.test_stop - fold.test_start,
+        "return": _plain(float(np.prod(1.0 + daily["returns"][rows]) - 1.0)),
+        "rank_ic": float(skill.mean()) if len(skill) else None,
+    }
+
+
+def _cutoff(study: Study) -> np.datetime64 | None:
+    """The last day that a pretrained model may have read about, if the learner names one."""
+    named = getattr(study.learner, "cutoff", None)
+    return None if named in (None, "") else np.datetime64(str(named)).astype("datetime64[ns]")
+
+
+def _plan_notes(study: Study, panel: Panel, walk: Walk) -> list[str]:
+    plan, bars, folds = study.plan, len(panel) - walk.start, len(walk.folds)
+    notes = [
+        f"test span: {_day(panel.times[walk.start])} to {_day(panel.times[-1])}, {bars} bars in {folds} "
+        f"fold{'s' if folds > 1 else ''}; every decision in it is out of sample",
+        f"training: {'an expanding window of at least' if plan.expanding else 'a rolling window of'} {plan.train} "
+        f"bars, embargo {plan.embargo}; labels that reach beyond the window are missing in it",
+        f"trials: {study.trials} counted; the deflated Sharpe ratio takes their spread to be that of worthless ones",
+    ]
+    level = curves.index_level(panel)
+    if level is not None:
+        usable = curves.index_curve(panel[walk.start :], study.cash) is not None
+        notes.append(
+            "benchmark index: the panel's index without any cost, which nobody could have earned exactly"
+            if usable
+            else "benchmark index: left out, since a level is missing on the first test bar or is not positive"
+        )
+    known = _cutoff(study)
+    if known is not None:
+        before = int((panel.times[walk.start :] <= known).sum())
+        notes.append(
+            f"cut-off: the model may have read about days up to {_day(known)}; {before} of {bars} test bars lie before "
+            "that and are set apart among the regimes"
+        )
+    return notes
+
+
+def _distinct(*notes: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(note for note in notes if note))
+
+
+def _day(time: np.datetime64) -> str:
+    return str(np.datetime_as_string(time, unit="D"))
