@@ -12,7 +12,6 @@ from alphaloom.factors.ops import BY_NAME, WINDOW_CAP
 from alphaloom.units import Unit, standard_unit
 
 __all__ = [
-    "complexity",
     "definition",
     "fields_of",
     "groups_of",
@@ -74,18 +73,6 @@ def groups_of(expr: Expr) -> tuple[str, ...]:
 def uses_cross_section(expr: Expr) -> bool:
     """True when a formula compares the assets of one day with each other."""
     return any(node.op in BY_NAME and BY_NAME[node.op].family == "cross" for node in _nodes(expr))
-
-
-def complexity(expr: Expr) -> int:
-    """How many names, numbers and operators a formula is written with, windows included."""
-    sizes: dict[Expr, int] = {}
-
-    def size(node: Expr) -> int:
-        if node not in sizes:
-            sizes[node] = 1 + sum(size(arg) for arg in node.args)
-        return sizes[node]
-
-    return size(expr)
 
 
 def lookback(expr: Expr) -> int:

@@ -12,33 +12,43 @@ Codes = NDArray[np.int16]
 MAD_TO_SIGMA = 1.4826
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _ranked(x: Grid, groups: Codes, count: int) -> Grid:
     """Average-tie percentile of every value among the values of its row and group."""
     T, N = x.shape
     out = np.full((T, N), np.nan)
-    values, places = np.empty(N), np.empty(N, np.int64)
+    values, places, sorted_places = np.empty(N), np.empty(N, np.int64), np.empty(N, np.int64)
+    ends = np.empty(count + 1, np.int64)
     for t in range(T):
+        n = 0
+        ends[:] = 0
+        for j in range(N):
+            if groups[t, j] >= 0 and x[t, j] == x[t, j]:
+                values[n], places[n] = x[t, j], j
+                ends[groups[t, j] + 1] += 1
+                n += 1
         for g in range(count):
-            n = 0
-            for j in range(N):
-                if groups[t, j] == g and x[t, j] == x[t, j]:
-                    values[n] = x[t, j]
-                    places[n] = j
-                    n += 1
-            order = np.argsort(values[:n])
-            start = 0
-            while start < n:
+            ends[g + 1] += ends[g]
+        starts = ends[:count].copy()
+        # One sort a row: dealing the sorted values out keeps every group sorted.
+        for i in np.argsort(values[:n]):
+            g = groups[t, places[i]]
+            sorted_places[starts[g]] = places[i]
+            starts[g] += 1
+        for g in range(count):
+            first, last = ends[g], ends[g + 1]
+            start = first
+            while start < last:
                 stop = start + 1
-                while stop < n and values[order[stop]] == values[order[start]]:
+                while stop < last and x[t, sorted_places[stop]] == x[t, sorted_places[start]]:
                     stop += 1
                 for i in range(start, stop):
-                    out[t, places[order[i]]] = (start + stop + 1) / (2.0 * n)
+                    out[t, sorted_places[i]] = (start + stop + 1 - 2 * first) / (2.0 * (last - first))
                 start = stop
     return out
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _spread(x: Grid, groups: Codes, count: int) -> tuple[Grid, Grid]:
     """Mean and population deviation of every asset's group, by two passes; NaN for an unknown group."""
     T, N = x.shape
@@ -67,7 +77,7 @@ def _spread(x: Grid, groups: Codes, count: int) -> tuple[Grid, Grid]:
     return mean, deviation
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _winsorized(x: Grid, k: float) -> Grid:
     T, N = x.shape
     out = np.full((T, N), np.nan)
@@ -108,10 +118,7 @@ def demean(x: Grid) -> Grid:
 
 
 def scale(x: Grid, a: float) -> Grid:
-    total = np.nansum(np.abs(x), axis=1, keepdims=True)
-    out = a * x / total
-    out[np.isinf(out)] = np.nan
-    return np.asarray(out)
+    return np.asarray(a * x / np.nansum(np.abs(x), axis=1, keepdims=True))
 
 
 def winsorize(x: Grid, k: float) -> Grid:

@@ -49,32 +49,29 @@ def _shift(unit: Unit, *sources: Dimension) -> Dimension:
 def _tied(*args: Dimension) -> Dimension:
     """The common dimension of values that are set side by side; a literal 0 fits every unit."""
     real = [arg for arg in args if arg.literal is None]
+    literals = [arg.literal for arg in args if arg.literal is not None]
     if not real:
         return Dimension()
-    first = real[0]
-    for other in real[1:]:
-        if other.shifts == first.shifts and other.unit != first.unit and not first.shifts:
-            raise UnitError("values of different units cannot be set side by side", found=f"{first} and {other}")
-        if other.shifts != first.shifts and not (other.unit.scale_free or first.unit.scale_free):
-            raise UnitError("values of different units cannot be set side by side", found=f"{first} and {other}")
-    literals = [arg.literal for arg in args if arg.literal is not None]
-    if any(literals) and not first.shifts and not first.unit.scale_free:
+    if any(arg.shifts for arg in real):
+        if any(not arg.shifts and not arg.unit.scale_free for arg in real):
+            raise UnitError("values of different units cannot be set side by side", found=" and ".join(map(str, real)))
+        # Logarithms of one unit shift together; beside anything else the outcome depends on the shift.
+        alike = not literals and all(arg.shifts and arg.unit == real[0].unit for arg in real)
+        return _shift(real[0].unit, *real) if alike else _value(ONE, *real, safe=False)
+    if any(arg.unit != real[0].unit for arg in real):
+        raise UnitError("values of different units cannot be set side by side", found=" and ".join(map(str, real)))
+    if any(literals) and not real[0].unit.scale_free:
         raise UnitError(
             "a number other than 0 has no unit and does not fit a value that has one",
-            found=f"{first} and {next(x for x in literals if x):g}",
+            found=f"{real[0]} and {next(x for x in literals if x):g}",
             fix="divide the value by another one of the same unit",
         )
-    mixed = any(arg.shifts for arg in real) and (bool(literals) or any(arg != first for arg in real))
-    even = all(arg.shifts == first.shifts and arg.unit == first.unit for arg in real) and not (
-        literals and first.shifts
-    )
-    return replace(_value(ONE if mixed and not even else first.unit, *real, safe=even), shifts=even and first.shifts)
+    return _value(real[0].unit, *real)
 
 
 def _added(left: Dimension, right: Dimension, sign: float) -> Dimension:
     if not (left.shifts or right.shifts):
-        tied = _tied(left, right)
-        return replace(tied, literal=None)
+        return _tied(left, right)
     for one, other in ((left, right), (right, left)):
         if one.shifts and not other.shifts and not other.unit.scale_free:
             raise UnitError("values of different units cannot be added", found=f"{one} and {other}")
@@ -175,7 +172,7 @@ def free(args: Sequence[Dimension]) -> Dimension:
 
 def tied(args: Sequence[Dimension]) -> Dimension:
     """All arguments share one unit, which is the result's."""
-    return replace(_tied(*args), literal=None)
+    return _tied(*args)
 
 
 def compare(args: Sequence[Dimension]) -> Dimension:
@@ -187,7 +184,7 @@ def choose(args: Sequence[Dimension]) -> Dimension:
     """The condition is a plain number; both branches share one unit."""
     _require_number(args[0], "a condition")
     both = _tied(args[1], args[2])
-    return replace(both, safe=both.safe and args[0].safe and not args[0].shifts, literal=None)
+    return replace(both, safe=both.safe and args[0].safe and not args[0].shifts)
 
 
 def keep(args: Sequence[Dimension]) -> Dimension:

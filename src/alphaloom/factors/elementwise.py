@@ -1,4 +1,4 @@
-"""Kernels that look at one cell at a time; every non-finite result becomes NaN at once."""
+"""Kernels that look at one cell at a time; the engine turns every non-finite result into NaN at once."""
 
 from __future__ import annotations
 
@@ -8,14 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Grid = NDArray[np.float64]
-
-
-def finite(values: Grid) -> Grid:
-    """The values with every inf replaced by NaN."""
-    bad = np.isinf(values)
-    if bad.any():
-        values = np.where(bad, np.nan, values)
-    return values
 
 
 def _truth(answer: NDArray[np.bool_], *sources: Any) -> Grid:
@@ -62,19 +54,19 @@ def not_equal(x: Grid, y: Grid) -> Grid:
 
 
 def add(x: Grid, y: Grid) -> Grid:
-    return finite(x + y)
+    return x + y
 
 
 def sub(x: Grid, y: Grid) -> Grid:
-    return finite(x - y)
+    return x - y
 
 
 def mul(x: Grid, y: Grid) -> Grid:
-    return finite(x * y)
+    return x * y
 
 
 def div(x: Grid, y: Grid) -> Grid:
-    return finite(x / y)
+    return x / y
 
 
 def neg(x: Grid) -> Grid:
@@ -84,11 +76,11 @@ def neg(x: Grid) -> Grid:
 def power(x: Grid, y: Grid) -> Grid:
     out = np.power(x, y)
     # IEEE gives 1 for nan ** 0 and 1 ** nan; here what is not known stays not known.
-    return finite(np.where(np.isnan(x) | np.isnan(y), np.nan, out))
+    return np.where(np.isnan(x) | np.isnan(y), np.nan, out)
 
 
 def signed_power(x: Grid, y: Grid) -> Grid:
-    return finite(np.sign(x) * power(np.abs(x), y))
+    return np.sign(x) * power(np.abs(x), y)
 
 
 def abs(x: Grid) -> Grid:
@@ -100,15 +92,15 @@ def sign(x: Grid) -> Grid:
 
 
 def log(x: Grid) -> Grid:
-    return finite(np.log(x))
+    return np.log(x)
 
 
 def log1p(x: Grid) -> Grid:
-    return finite(np.log1p(x))
+    return np.log1p(x)
 
 
 def exp(x: Grid) -> Grid:
-    return finite(np.exp(x))
+    return np.exp(x)
 
 
 def sqrt(x: Grid) -> Grid:

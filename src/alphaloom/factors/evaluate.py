@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from alphaloom.errors import FormulaError
-from alphaloom.factors.analysis import definition, fields_of
+from alphaloom.factors.analysis import definition, fields_of, groups_of
 from alphaloom.factors.expr import Expr, nearest
 from alphaloom.factors.library import FactorSet
 from alphaloom.factors.ops import BY_NAME
@@ -36,10 +36,12 @@ def evaluate(factors: FactorSet, panel: Panel, *, dtype: DTypeLike = np.float32)
     for k, factor in enumerate(factors.factors):
         roots.setdefault(factor.expr, []).append(k)
     for expr, values in _evaluated(roots, panel):
+        with np.errstate(over="ignore"):
+            narrow = values.astype(out.dtype)
+        # A number that float64 holds may be too large for float32.
+        narrow[np.isinf(narrow)] = np.nan
         for k in roots[expr]:
-            out[:, :, k] = values
-    with np.errstate(over="ignore"):
-        np.copyto(out, np.nan, where=np.isinf(out))
+            out[:, :, k] = narrow
     return Features(panel.times, panel.assets, factors.names, out)
 
 
@@ -133,7 +135,7 @@ def _value(expr: Expr, panel: Panel, buffers: dict[Expr, Any]) -> Any:
             given.append(panel.labels[str(arg.value)])
         else:
             given.append(_prepared(buffers[arg], operator.family, panel))
-    return _kernel(operator.kernel)(*given)
+    return _finite(_kernel(operator.kernel)(*given))
 
 
 def _prepared(values: Any, family: str, panel: Panel) -> Any:
@@ -149,8 +151,13 @@ def _loaded(name: str, panel: Panel) -> Grid:
         values = panel.fields[name].astype(np.float64)
     else:
         values = np.array(np.broadcast_to(panel.series[name][:, None], panel.shape))
-    values[np.isinf(values)] = np.nan
-    return values
+    return np.asarray(_finite(values))
+
+
+def _finite(values: Any) -> Any:
+    """The values with every inf made NaN, so that none is carried on."""
+    bad = np.isinf(values)
+    return np.where(bad, np.nan, values) if bad.any() else values
 
 
 def _kernel(path: str) -> Callable[..., Any]:
@@ -160,8 +167,6 @@ def _kernel(path: str) -> Callable[..., Any]:
 
 
 def _check_names(expr: Expr, panel: Panel) -> None:
-    from alphaloom.factors.analysis import groups_of
-
     known = (*panel.fields, *panel.series)
     for name in fields_of(expr):
         if name not in known:

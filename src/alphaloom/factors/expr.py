@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from typing import Any, NoReturn
+from typing import Any, NoReturn, SupportsFloat
 from weakref import WeakValueDictionary
 
 from alphaloom.errors import FormulaError, GrammarError, LookaheadError
@@ -14,7 +14,9 @@ from alphaloom.factors.ops import BY_NAME, WINDOW_CAP, Argument, Operator
 __all__ = ["MAX_DEPTH", "Expr", "nearest"]
 
 # Every walk over a formula is recursive; this keeps all of them far from Python's own limit.
-MAX_DEPTH = 64
+MAX_DEPTH = 200
+# A formula that repeats itself doubles with every step when written out; this keeps its text and its walks short.
+MAX_SIZE = 20_000
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _KNOWN: WeakValueDictionary[tuple[Any, ...], Expr] = WeakValueDictionary()
 
@@ -27,45 +29,30 @@ class Expr:
     Raises: GrammarError or LookaheadError at construction.
     """
 
-    __slots__ = ("__weakref__", "_hash", "args", "depth", "op", "value")
+    __slots__ = ("__weakref__", "_hash", "args", "depth", "op", "size", "value")
     op: str
     args: tuple[Expr, ...]
     value: float | str | None
     depth: int
+    size: int
+    _hash: int
 
-    def __new__(cls, op: str, args: tuple[Expr, ...] = (), value: float | str | None = None) -> Expr:
-        key = (op, tuple(map(id, args)), value)
-        known = _KNOWN.get(key)
-        if known is not None:
-            return known
-        depth = 1 + max((arg.depth for arg in args), default=0)
-        if depth > MAX_DEPTH:
-            raise GrammarError(
-                f"a formula is at most {MAX_DEPTH} operators deep", found=f"depth {depth}", fix="split the formula"
-            )
-        self = object.__new__(cls)
-        put = object.__setattr__
-        put(self, "op", op)
-        put(self, "args", args)
-        put(self, "value", value)
-        put(self, "depth", depth)
-        put(self, "_hash", hash((op, args, value)))
-        # Arguments are held by the value, so their ids stay valid as long as the entry does.
-        return _KNOWN.setdefault(key, self)
+    def __new__(cls, *_: object) -> Expr:
+        raise FormulaError("a formula is made by parse(text), Expr.call, Expr.name or Expr.number", found="Expr(...)")
 
     @staticmethod
     def name(name: str) -> Expr:
         """A field, a series, a label or a shorthand by its name."""
         if not isinstance(name, str) or not _NAME.match(name) or name in ("true", "false"):
             raise GrammarError("a name is letters, digits and underscores and starts with no digit", found=repr(name))
-        return Expr("name", (), name)
+        return _interned("name", (), name)
 
     @staticmethod
     def number(value: float) -> Expr:
         """A finite number."""
         if not math.isfinite(value):
             raise GrammarError("a number must be finite", found=value)
-        return Expr("number", (), float(value) + 0.0)  # -0.0 + 0.0 is 0.0: equal numbers print alike
+        return _interned("number", (), float(value) + 0.0)  # -0.0 + 0.0 is 0.0: equal numbers print alike
 
     @staticmethod
     def call(name: str, *args: Expr | float | str) -> Expr:
@@ -80,7 +67,8 @@ class Expr:
                 f"{name} is written {operator.signature}", found=f"{len(args)} arguments", where=f"{name}(...)"
             )
         given = (*args, *(argument.default for argument in operator.arguments[len(args) :]))
-        return Expr(name, tuple(_checked(operator, a, g) for a, g in zip(operator.arguments, given, strict=True)))
+        pairs = zip(operator.arguments, given, strict=True)
+        return _interned(name, tuple(_checked(operator, argument, value) for argument, value in pairs), None)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError("an Expr is immutable")
@@ -89,18 +77,20 @@ class Expr:
         raise AttributeError("an Expr is immutable")
 
     def __hash__(self) -> int:
-        return self._hash  # type: ignore[attr-defined, no-any-return]
+        return self._hash
 
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
         if not isinstance(other, Expr):
             return NotImplemented
-        same = (self._hash, self.op, self.value) == (other._hash, other.op, other.value)  # type: ignore[attr-defined]
+        same = (self._hash, self.op, self.value) == (other._hash, other.op, other.value)
         return same and self.args == other.args
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Expr, (self.op, self.args, self.value))
+        from alphaloom.factors.parse import parse
+
+        return (parse, (str(self),))
 
     def __str__(self) -> str:
         from alphaloom.factors.parse import printed
@@ -167,6 +157,26 @@ class Expr:
         return Expr.call("greater_equal", self, other)
 
 
+def _interned(op: str, args: tuple[Expr, ...], value: float | str | None) -> Expr:
+    """The one object that stands for this formula, so that shared parts compare and hash at no cost."""
+    # The entry's own value holds the arguments, so their ids stay valid as long as the entry lives.
+    key = (op, tuple(map(id, args)), value)
+    known = _KNOWN.get(key)
+    if known is not None:
+        return known
+    depth = 1 + max((arg.depth for arg in args), default=0)
+    size = 1 + sum(arg.size for arg in args)
+    if depth > MAX_DEPTH:
+        raise GrammarError(f"a formula is at most {MAX_DEPTH} operators deep", found=depth, fix="split the formula")
+    if size > MAX_SIZE:
+        raise GrammarError(f"a formula has at most {MAX_SIZE} parts", found=size, fix="split the formula")
+    made: Expr = object.__new__(Expr)
+    slots = {"op": op, "args": args, "value": value, "depth": depth, "size": size, "_hash": hash((op, args, value))}
+    for name, content in slots.items():
+        object.__setattr__(made, name, content)
+    return _KNOWN.setdefault(key, made)
+
+
 def nearest(found: str, known: tuple[str, ...], what: str) -> str:
     """The way out for an unknown name: the nearest ones that exist."""
     close = difflib.get_close_matches(found, known, n=3, cutoff=0.5)
@@ -177,11 +187,11 @@ def nearest(found: str, known: tuple[str, ...], what: str) -> str:
 
 def _checked(operator: Operator, argument: Argument, given: Expr | float | str | None) -> Expr:
     place = f"argument {argument.name} of {operator.name}"
-    if isinstance(given, str):
-        expr = Expr.name(given)
-    elif isinstance(given, Expr):
+    if isinstance(given, Expr):
         expr = given
-    elif isinstance(given, (int, float)) or hasattr(given, "__float__"):
+    elif isinstance(given, str):
+        expr = Expr.name(given)
+    elif isinstance(given, SupportsFloat):
         expr = Expr.number(float(given))
     else:
         raise GrammarError("an argument is a formula, a number or a name", found=type(given).__name__, where=place)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Grid = NDArray[np.float64]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _ranked(x: Grid, d: int) -> Grid:
     """(rows below + half of the ties) of today's value, over every row of the window."""
     T, N = x.shape
@@ -28,7 +28,7 @@ def _ranked(x: Grid, d: int) -> Grid:
     return out
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _quantiles(x: Grid, d: int, q: float) -> Grid:
     """Linear quantile from a sorted window that is updated value by value."""
     T, N = x.shape

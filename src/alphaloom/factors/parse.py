@@ -6,12 +6,13 @@ import re
 from dataclasses import dataclass
 
 from alphaloom.errors import FormulaError, GrammarError, LookaheadError
-from alphaloom.factors.expr import MAX_DEPTH, Expr, nearest
+from alphaloom.factors.expr import Expr, nearest
 from alphaloom.factors.ops import BY_NAME, BY_SYMBOL, Operator
 
 __all__ = ["parse", "printed"]
 
-MAX_LENGTH = 100_000
+MAX_LENGTH = 1_000_000
+_COMPARISON = BY_NAME["less"].precedence
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
     r"|(?P<word>[A-Za-z_][A-Za-z0-9_]*)"
@@ -60,127 +61,147 @@ def _tokens(text: str) -> list[_Token]:
     return found
 
 
+@dataclass(frozen=True)
+class _Pending:
+    """An operator, a bracket or a function whose operands are still being read."""
+
+    kind: str  # "infix", "prefix", "bracket" or "function"
+    token: _Token
+    operator: Operator | None = None
+    below: int = 0  # how many operands belong to what stands outside
+
+
 class _Parser:
-    """One pass over the tokens; `depth` guards Python's own recursion limit."""
+    """One pass over the tokens with stacks of its own, so that no nesting meets Python's recursion limit."""
 
     def __init__(self, tokens: list[_Token]) -> None:
         self.tokens = tokens
         self.at = 0
-        self.depth = 0
+        self.operands: list[Expr] = []
+        self.pending: list[_Pending] = []
 
-    @property
-    def next(self) -> _Token:
-        return self.tokens[self.at]
+    def formula(self) -> Expr:
+        wants_operand = True
+        while True:
+            token = self.take()
+            if wants_operand:
+                wants_operand = self.begin(token)
+                continue
+            infix = BY_SYMBOL.get((token.text, 2)) if token.kind == "symbol" else None
+            if infix is not None:
+                self.infix(infix, token)
+                wants_operand = True
+                continue
+            self.reduce(0)
+            if not self.pending:
+                if token.kind == "end":
+                    return self.operands[0]
+                raise _illegal(token, "an infix operator or the end of the formula")
+            wants_operand = self.close(token)
 
     def take(self) -> _Token:
         token = self.tokens[self.at]
         self.at += 1
         return token
 
-    def fail(self, token: _Token, legal: str) -> GrammarError:
-        return GrammarError(
-            f"here a formula needs {legal}", found=token.text, where=f"column {token.column}", fix=f"write {legal}"
-        )
-
-    def formula(self) -> Expr:
-        result = self.infix(0)
-        if self.next.kind != "end":
-            raise self.fail(self.next, "an infix operator or the end of the formula")
-        return result
-
-    def infix(self, floor: int) -> Expr:
-        left = self.prefix()
-        compared = False
-        while True:
-            token = self.next
-            operator = BY_SYMBOL.get((token.text, 2)) if token.kind == "symbol" else None
-            if operator is None or operator.precedence <= floor:
-                return left
-            if operator.precedence == 3:
-                if compared:
-                    raise GrammarError(
-                        "comparisons do not chain",
-                        found=token.text,
-                        where=f"column {token.column}",
-                        fix="join two comparisons with &",
-                    )
-                compared = True
-            self.take()
-            right = self.infix(operator.precedence)
-            left = self.build(operator, (left, right), token)
-
-    def prefix(self) -> Expr:
-        self.depth += 1
-        if self.depth > MAX_DEPTH + 4:
-            raise GrammarError(
-                f"a formula is at most {MAX_DEPTH} levels deep",
-                found=f"level {self.depth}",
-                where=f"column {self.next.column}",
-                fix="split the formula",
-            )
-        token = self.next
-        operator = BY_SYMBOL.get((token.text, 1)) if token.kind == "symbol" else None
-        if operator is None:
-            result = self.operand()
-        else:
-            self.take()
-            if token.text == "-" and self.next.kind == "number":
-                result = self.number(self.take(), -1.0)
-            else:
-                result = self.build(operator, (self.prefix(),), token)
-        self.depth -= 1
-        return result
-
-    def operand(self) -> Expr:
-        token = self.take()
+    def begin(self, token: _Token) -> bool:
+        """Read what starts an operand; True while the operand itself is still to come."""
+        following = self.tokens[self.at] if token.kind != "end" else token
+        prefix = BY_SYMBOL.get((token.text, 1)) if token.kind == "symbol" else None
         if token.kind == "number":
-            return self.number(token, 1.0)
-        if token.kind == "word":
-            if self.next.text == "(" and self.next.kind == "symbol":
-                return self.function(token)
-            if token.text in ("true", "false"):
-                return Expr.number(float(token.text == "true"))
-            return Expr.name(token.text)
-        if token.text == "(" and token.kind == "symbol":
-            inner = self.infix(0)
-            if self.next.text != ")":
-                raise self.fail(self.next, "an infix operator or ')'")
-            self.take()
-            return inner
-        raise self.fail(token, _OPERAND)
+            self.operands.append(_number(token, 1.0))
+        elif prefix is not None and token.text == "-" and following.kind == "number":
+            self.operands.append(_number(self.take(), -1.0))
+        elif prefix is not None:
+            self.pending.append(_Pending("prefix", token, prefix))
+            return True
+        elif token.kind == "symbol" and token.text == "(":
+            self.pending.append(_Pending("bracket", token, None, len(self.operands)))
+            return True
+        elif token.kind == "word" and following.text == "(":
+            return self.open(token)
+        elif token.kind == "word":
+            truth = token.text in ("true", "false")
+            self.operands.append(Expr.number(token.text == "true") if truth else Expr.name(token.text))
+        else:
+            raise _illegal(token, _OPERAND)
+        return False
 
-    def number(self, token: _Token, sign: float) -> Expr:
-        try:
-            return Expr.number(sign * float(token.text))
-        except FormulaError as error:
-            raise _placed(error, token) from None
-
-    def function(self, token: _Token) -> Expr:
-        operator = BY_NAME.get(token.text)
+    def open(self, name: _Token) -> bool:
+        """Read `name(`; False where the function takes nothing, which is then refused by its arity."""
+        operator = BY_NAME.get(name.text)
         if operator is None:
             raise GrammarError(
                 "a function must be an operator of the factor language",
-                found=token.text,
-                where=f"column {token.column}",
-                fix=nearest(token.text, tuple(BY_NAME), "operator"),
+                found=name.text,
+                where=f"column {name.column}",
+                fix=nearest(name.text, tuple(BY_NAME), "operator"),
             )
         self.take()
-        args: list[Expr] = []
-        while self.next.text != ")" or args:
-            args.append(self.infix(0))
-            if self.next.text == ")":
-                break
-            if self.next.text != ",":
-                raise self.fail(self.next, "an infix operator, ',' or ')'")
-            self.take()
-        self.take()
-        return self.build(operator, tuple(args), token)
+        if self.tokens[self.at].text == ")":
+            self.build(operator, (), name)
+        self.pending.append(_Pending("function", name, operator, len(self.operands)))
+        return True
 
-    def build(self, operator: Operator, args: tuple[Expr, ...], token: _Token) -> Expr:
+    def infix(self, operator: Operator, token: _Token) -> None:
+        comparison = operator.precedence == _COMPARISON
+        self.reduce(operator.precedence + comparison)
+        top = self.pending[-1].operator if self.pending and self.pending[-1].kind == "infix" else None
+        if comparison and top is not None and top.precedence == _COMPARISON:
+            raise GrammarError(
+                "comparisons do not chain",
+                found=token.text,
+                where=f"column {token.column}",
+                fix="join two comparisons with &",
+            )
+        self.pending.append(_Pending("infix", token, operator))
+
+    def close(self, token: _Token) -> bool:
+        """Read what ends an operand inside brackets; True after a comma, when another one follows."""
+        group = self.pending[-1]
+        if group.kind == "function" and token.text == ",":
+            return True
+        if token.text != ")":
+            raise _illegal(
+                token, "an infix operator, ',' or ')'" if group.kind == "function" else "an infix operator or ')'"
+            )
+        self.pending.pop()
+        if group.operator is not None:
+            args = tuple(self.operands[group.below :])
+            del self.operands[group.below :]
+            self.build(group.operator, args, group.token)
+        return False
+
+    def reduce(self, floor: int) -> None:
+        """Apply the pending operators that bind at least as tightly as `floor`."""
+        while self.pending:
+            top = self.pending[-1]
+            if top.kind not in ("infix", "prefix") or top.operator is None or top.operator.precedence < floor:
+                return
+            self.pending.pop()
+            count = len(top.operator.arguments)
+            args = tuple(self.operands[-count:])
+            del self.operands[-count:]
+            self.build(top.operator, args, top.token)
+
+    def build(self, operator: Operator, args: tuple[Expr, ...], token: _Token) -> None:
         try:
-            return Expr.call(operator.name, *args)
+            self.operands.append(Expr.call(operator.name, *args))
         except (FormulaError, LookaheadError) as error:
             raise _placed(error, token) from None
+
+
+def _illegal(token: _Token, legal: str) -> GrammarError:
+    return GrammarError(
+        f"a formula needs {legal} here", found=token.text, where=f"column {token.column}", fix="complete the formula"
+    )
+
+
+def _number(token: _Token, sign: float) -> Expr:
+    try:
+        return Expr.number(sign * float(token.text))
+    except FormulaError as error:
+        raise _placed(error, token) from None
 
 
 def _placed(error: FormulaError | LookaheadError, token: _Token) -> FormulaError | LookaheadError:
@@ -219,6 +240,6 @@ def _printed(expr: Expr) -> tuple[str, int]:
         return f"{operator.symbol}{text if bare else f'({text})'}", tight
     (left, left_tight), (right, right_tight) = parts
     # Operators of one precedence group to the left; comparisons do not group at all.
-    left = left if left_tight > tight or (left_tight == tight and tight != 3) else f"({left})"
+    left = left if left_tight > tight or (left_tight == tight and tight != _COMPARISON) else f"({left})"
     right = right if right_tight > tight else f"({right})"
     return f"{left} {operator.symbol} {right}", tight

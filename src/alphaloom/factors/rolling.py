@@ -19,7 +19,7 @@ State = tuple[Grid, ...]
 # merge(newer, older, rows in newer, rows in older) -> the state of the joint window
 Merge = Callable[[State, State, int, int], State]
 
-# A variance below this share of the mean square is what rounding leaves of a constant.
+# A variance below this share of the mean square is what rounding, also that of float32 inputs, leaves of a constant.
 FLAT = 1e-12
 _COLUMNS = 32
 
@@ -55,7 +55,6 @@ def _windowed(arrays: State, d: int, make: Callable[[State], Grid]) -> Grid:
     for left in range(0, N, _COLUMNS):
         cut = slice(left, left + _COLUMNS)
         out[d - 1 :, cut] = make(tuple(np.ascontiguousarray(a[:, cut]) for a in arrays))
-    out[np.isinf(out)] = np.nan
     return out
 
 
@@ -74,9 +73,7 @@ def delay(x: Grid, d: int) -> Grid:
 
 
 def delta(x: Grid, d: int) -> Grid:
-    out = x - delay(x, d)
-    out[np.isinf(out)] = np.nan
-    return out
+    return x - delay(x, d)
 
 
 def ts_sum(x: Grid, d: int) -> Grid:
@@ -122,7 +119,7 @@ def _moments2(x: Grid, d: int, make: Callable[[Grid, Grid, Grid], Grid]) -> Grid
 
 def _flat(mean: Grid, second: Grid, d: int) -> NDArray[np.bool_]:
     """True where the window is constant but for rounding."""
-    return np.less_equal(second / d, FLAT * FLAT * mean * mean)
+    return np.less_equal(second / d, FLAT * mean * mean)
 
 
 def ts_var(x: Grid, d: int) -> Grid:
@@ -167,12 +164,12 @@ def _moments4(x: Grid, d: int, make: Callable[[Grid, Grid, Grid], Grid]) -> Grid
 
 def ts_skew(x: Grid, d: int) -> Grid:
     adjust = np.sqrt(d * (d - 1.0)) / (d - 2.0)
-    return _moments4(x, d, lambda two, three, _: adjust * three / two**1.5)
+    return _moments4(x, d, lambda two, three, _: adjust * three / (two * np.sqrt(two)))
 
 
 def ts_kurt(x: Grid, d: int) -> Grid:
     scale = (d - 1.0) / ((d - 2.0) * (d - 3.0))
-    return _moments4(x, d, lambda two, _, four: scale * ((d + 1.0) * (four / two**2 - 3.0) + 6.0))
+    return _moments4(x, d, lambda two, _, four: scale * ((d + 1.0) * (four / (two * two) - 3.0) + 6.0))
 
 
 def _merge_pair(newer: State, older: State, a: int, b: int) -> State:
