@@ -8,7 +8,7 @@ import numpy as np
 
 from alphaloom.data.simulate_accounts import accounts, make_clock, membership
 from alphaloom.data.simulate_calendar import quarter_ends, trading_days
-from alphaloom.data.simulate_draws import SECTORS, Draws, Grid, draw
+from alphaloom.data.simulate_draws import SECTORS, Draws, Grid, Sizes, draw
 from alphaloom.data.simulate_path import Clock, Path
 from alphaloom.data.simulate_prices import walk
 from alphaloom.data.simulate_text import headlines, name_firms
@@ -45,7 +45,7 @@ class EmbeddedMarket:
     value: float = 0.03
     volume: float = 0.03
     news: float = 0.03
-    premium: float = 0.05
+    premium: float = 0.06
     members: float = 0.75
     late: float = 0.15
     halts: float = 0.001
@@ -88,15 +88,15 @@ def simulate(market: EmbeddedMarket) -> Panel:
     days, draws, clock, path = _run(market)
     fields, shape = _fields(market, draws, clock, path), (market.days, market.assets)
     cap = fields["cap"]
-    member = membership(cap, path.listed, days, max(1, round(market.members * market.assets)))
+    member = membership(cap, path.listed, days=days, size=max(1, round(market.members * market.assets)))
     tickers, names = name_firms(market.seed, draws.sector)
     times = (days + _CLOSE_OF_DAY).astype("datetime64[ns]")
     spoken = (draws.news < market.headlines) & path.listed
     trading = path.listed & ~path.halted
     buyable, sellable = trading.copy(), trading.copy()
     if market.price_limit:
-        buyable &= ~(fields["open"] >= fields["limit_up"] * (1 - 1e-9))
-        sellable &= ~(fields["open"] <= fields["limit_down"] * (1 + 1e-9))
+        buyable &= ~(fields["open"] >= fields["limit_up"] * (1.0 - 1e-9))
+        sellable &= ~(fields["open"] <= fields["limit_down"] * (1.0 + 1e-9))
     units = dict.fromkeys(("book_equity", "net_income", "revenue", "total_assets"), MONEY)
     return Panel(
         times=times,
@@ -111,7 +111,7 @@ def simulate(market: EmbeddedMarket) -> Panel:
         listed=path.listed,
         buyable=buyable,
         sellable=sellable,
-        corpus=headlines(market.seed, times, spoken, path.tone, (names, draws.sector)),
+        corpus=headlines(market.seed, times, spoken=spoken, tone=path.tone, firms=(names, draws.sector)),
         notes=_notes(market),
     )
 
@@ -136,9 +136,9 @@ def planted_signal(market: EmbeddedMarket) -> Signal:
 def _run(market: EmbeddedMarket) -> tuple[Grid, Draws, Clock, Path]:
     days = trading_days(market.start, market.days)
     ends = quarter_ends(days)
-    draws = draw(market.seed, market.days, market.assets, len(ends), market.late)
-    clock = make_clock(days, ends, draws)
-    return days, draws, clock, walk(market, draws, clock)
+    draws = draw(market.seed, Sizes(market.days, market.assets, len(ends)), late=market.late)
+    clock = make_clock(days, ends, draws=draws)
+    return days, draws, clock, walk(market, draws, clock=clock)
 
 
 def _fields(market: EmbeddedMarket, draws: Draws, clock: Clock, path: Path) -> dict[str, Grid]:
@@ -160,7 +160,7 @@ def _fields(market: EmbeddedMarket, draws: Draws, clock: Clock, path: Path) -> d
     fields["shares_out"] = raw_shares / splits
     fields["cap"] = raw_shares * path.close / path.growth
     fields["cap"] = np.where(path.halted, np.nan, fields["cap"])
-    return {**fields, **accounts(path, clock, draws)}
+    return {**fields, **accounts(path, clock, draws=draws)}
 
 
 def _steps(product: Grid) -> Grid:
@@ -174,15 +174,18 @@ def _bars(market: EmbeddedMarket, draws: Draws, path: Path) -> dict[str, Grid]:
     low = np.minimum(path.open, path.close) / (1.0 + spread[:, 1])
     bars = {"open": path.open, "high": high, "low": low, "close": path.close}
     if market.price_limit:
-        before = np.concatenate([path.open[:1], path.close[:-1]])
-        before = np.where(np.isfinite(before), before, path.open)
-        bars["limit_up"], bars["limit_down"] = before * (1 + market.price_limit), before * (1 - market.price_limit)
-        bars["high"] = np.minimum(high, np.maximum(bars["limit_up"], np.maximum(path.open, path.close)))
-        bars["low"] = np.maximum(low, np.minimum(bars["limit_down"], np.minimum(path.open, path.close)))
+        # No limit holds on an asset's first bar, nor on the one after a halt, whose last close nobody saw.
+        seen = np.where(path.halted, np.nan, path.close)
+        before = np.concatenate([np.full_like(seen[:1], np.nan), seen[:-1]])
+        bars["limit_up"] = before * (1.0 + market.price_limit)
+        bars["limit_down"] = before * (1.0 - market.price_limit)
+        bars["high"] = np.fmin(high, bars["limit_up"])
+        bars["low"] = np.fmax(low, bars["limit_down"])
     middle = np.clip(draws.range_[:, 2] / 3.0, 0.0, 1.0)
     body, reach = (path.open + path.close) / 2.0, (bars["high"] + bars["low"]) / 2.0
     bars["vwap"] = middle * reach + (1.0 - middle) * body
-    return {name: np.where(path.halted, np.nan, values) for name, values in bars.items()}
+    trading = path.listed & ~path.halted
+    return {name: np.where(trading, values, np.nan) for name, values in bars.items()}
 
 
 def _index(path: Path, member: Grid, cap: Grid) -> Grid:

@@ -10,7 +10,7 @@ from alphaloom.data.simulate_path import Clock, Path
 __all__ = ["accounts", "make_clock", "membership"]
 
 
-def make_clock(days: Grid, ends: Grid, draws: Draws) -> Clock:
+def make_clock(days: Grid, ends: Grid, *, draws: Draws) -> Clock:
     """Place quarter ends and filings on the rows of the calendar.
 
     Shape: days (T,), ends (Q,) dates.
@@ -27,7 +27,7 @@ def make_clock(days: Grid, ends: Grid, draws: Draws) -> Clock:
     return Clock(ended, filed, np.maximum.accumulate(known, axis=0))
 
 
-def accounts(path: Path, clock: Clock, draws: Draws) -> dict[str, Grid]:
+def accounts(path: Path, clock: Clock, *, draws: Draws) -> dict[str, Grid]:
     """Book equity, trailing net income and revenue, and total assets, as known at each close.
 
     Shape: (T, N) each.   Missing: NaN before the first filing and where the asset is not listed.
@@ -49,7 +49,7 @@ def accounts(path: Path, clock: Clock, draws: Draws) -> dict[str, Grid]:
     }
 
 
-def membership(cap: Grid, listed: Grid, days: Grid, size: int) -> Grid:
+def membership(cap: Grid, listed: Grid, *, days: Grid, size: int) -> Grid:
     """The `size` largest listed assets, chosen at the first bar of each quarter by the values of the bar before.
 
     Shape: cap, listed (T, N), days (T,) -> (T, N) bool.

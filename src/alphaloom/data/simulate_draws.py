@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SECTORS", "Draws", "Grid", "draw", "stream"]
+__all__ = ["SECTORS", "Draws", "Grid", "Sizes", "draw", "stream"]
 
 Grid = NDArray[Any]
 
@@ -66,16 +66,15 @@ class Draws:
 
 @dataclass(frozen=True)
 class Sizes:
-    """The lengths of the axes."""
+    """The lengths of the axes: bars, assets, quarters."""
 
     T: int
     N: int
     Q: int
 
 
-def draw(seed: int, T: int, N: int, Q: int, late: float) -> Draws:
+def draw(seed: int, sizes: Sizes, *, late: float) -> Draws:
     """Draw everything; `late` is the fraction of assets that are listed after the first bar."""
-    sizes = Sizes(T, N, Q)
     return Draws(**_traits(seed, sizes, late), **_shocks(seed, sizes), **_happenings(seed, sizes))
 
 
@@ -84,7 +83,7 @@ def _traits(seed: int, sizes: Sizes, late: float) -> dict[str, Grid]:
     cap = np.exp(rng.normal(21.8, 1.3, N))
     listed_at = rng.integers(20, max(21, int(0.8 * sizes.T)), N)
     # Small firms swing more, as in real markets; the shocks are symmetric, so this moves no mean and no median.
-    vol = 0.0155 * np.exp(0.25 * rng.standard_normal(N) - 0.06 * (np.log(cap) - 21.8))
+    vol = 0.0138 * np.exp(0.25 * rng.standard_normal(N) - 0.06 * (np.log(cap) - 21.8))
     return {
         "sector": rng.permutation(np.arange(N) % len(SECTORS)),
         "beta": np.clip(rng.normal(1.0, 0.28, N), 0.3, 1.8),

@@ -20,8 +20,11 @@ __all__ = ["expected_returns"]
 
 _BARS, _VOLUME_BARS = 5, 20
 
+# What turns each strength into about that rank correlation: the other effects blur each score differently.
+_SCALE = {"reversal": 1.4, "value": 0.92, "volume": 0.92, "news": 1.07}
 
-def expected_returns(path: Path, market: EmbeddedMarket, clock: Clock, t: int) -> Grid:
+
+def expected_returns(path: Path, market: EmbeddedMarket, *, clock: Clock, t: int) -> Grid:
     """The planted part of the next session's return, with mean zero over the assets that have one.
 
     Shape: (N,).   Unit: a fraction.   Time: rows t - 20..t and the accounts filed by row t.
@@ -29,15 +32,15 @@ def expected_returns(path: Path, market: EmbeddedMarket, clock: Clock, t: int) -
     known = path.listed[t] & ~path.halted[t]
     score = np.zeros(known.shape)
     if market.reversal:
-        score += market.reversal * _standard(_fall(path, t), known)
+        score += market.reversal * _SCALE["reversal"] * _standard(_fall(path, t), known)
     if market.value:
-        score += market.value * _standard(_cheapness(path, clock, t), known)
+        score += market.value * _SCALE["value"] * _standard(_cheapness(path, clock, t), known)
     if market.volume:
-        score += market.volume * _standard(_push(path, t), known)
+        score += market.volume * _SCALE["volume"] * _standard(_push(path, t), known)
     if market.news:
-        score += market.news * _standard(np.where(known, path.mood[t], np.nan), known)
+        score += market.news * _SCALE["news"] * _standard(np.where(known, path.mood[t], np.nan), known)
     dispersion = float(np.sqrt(np.mean(path.vol[t][known] ** 2))) if known.any() else 0.0
-    return 1.15 * dispersion * score
+    return dispersion * score
 
 
 def _fall(path: Path, t: int) -> Grid:

@@ -24,7 +24,7 @@ __all__ = ["walk"]
 
 NORMAL, DISTRESSED, BID = 0, 1, 2
 _DAY_VARIANCE = 0.65  # of a bar's variance, the part between open and close
-_CALM, _STRESS = 0.0078, 0.0185  # daily volatility of the market factor in each regime
+_CALM, _STRESS, _USUAL = 0.0075, 0.0165, 0.0105  # daily volatility of the market: two regimes, the long run
 _SECTOR = 0.0045  # daily volatility of a sector factor
 
 
@@ -50,7 +50,7 @@ class _State:
     rate: float = 0.02
 
 
-def walk(market: EmbeddedMarket, draws: Draws, clock: Clock) -> Path:
+def walk(market: EmbeddedMarket, draws: Draws, *, clock: Clock) -> Path:
     """Run the exchange from the first bar to the last."""
     T, N = market.days, market.assets
     path, state = empty_path(T, N, len(clock.ended)), _first_state(draws)
@@ -58,17 +58,17 @@ def walk(market: EmbeddedMarket, draws: Draws, clock: Clock) -> Path:
         path.book[0] = state.book
     for t in range(T):
         started = state.alive & (t >= draws.first)
-        _meet_halts(state, draws, t, market.halts)
-        _meet_events(path, state, draws, t, started)
-        vol, moves = _shocks(state, draws, t)
-        verdict = _verdicts(state, draws, t, started & ~state.halted, market.delistings)
+        _meet_halts(state, draws, t=t, hazard=market.halts)
+        _meet_events(path, state, draws=draws, t=t, started=started)
+        vol, moves = _shocks(state, draws, t=t)
+        verdict = _verdicts(state, draws, t=t, live=started & ~state.halted, intensity=market.delistings)
         moves[1] = np.where(verdict != 0.0, verdict, moves[1])
-        _trade(path, state, market, t, started, moves)
-        _record(path, state, t, started, vol)
-        _close_accounts(path, state, draws, clock, t)
-        _publish(path, state, market, draws, t)
-        _meet_fates(state, draws, t, started, verdict, market.delistings)
-        state.expected = np.zeros_like(vol) if market.noise else expected_returns(path, market, clock, t)
+        _trade(path, state, market=market, t=t, started=started, moves=moves)
+        _record(path, state, t=t, started=started, vol=vol)
+        _close_accounts(path, state, draws=draws, clock=clock, t=t)
+        _publish(path, state, market=market, draws=draws, t=t)
+        _meet_fates(state, draws, t=t, live=started & ~state.halted, verdict=verdict, intensity=market.delistings)
+        state.expected = np.zeros_like(vol) if market.noise else expected_returns(path, market, clock=clock, t=t)
         path.planted[t] = state.expected
     return path
 
@@ -95,13 +95,13 @@ def _first_state(draws: Draws) -> _State:
     )
 
 
-def _meet_halts(state: _State, draws: Draws, t: int, hazard: float) -> None:
+def _meet_halts(state: _State, draws: Draws, *, t: int, hazard: float) -> None:
     """A halt starts without a reason that prices could tell, and lasts about three bars."""
     starts = ~state.halted & (draws.halt[t, 0] < hazard) & (t > draws.first)
     state.halted = starts | (state.halted & (draws.halt[t, 1] < 0.67))
 
 
-def _meet_events(path: Path, state: _State, draws: Draws, t: int, started: Grid) -> None:
+def _meet_events(path: Path, state: _State, *, draws: Draws, t: int, started: Grid) -> None:
     """Splits and dividends before the open: they change the raw price, never the value of a holding."""
     raw = state.price / state.growth
     luck = (draws.splits[t] < 0.03) & started & ~state.halted & (t > draws.first)
@@ -115,9 +115,9 @@ def _meet_events(path: Path, state: _State, draws: Draws, t: int, started: Grid)
     state.shares = state.shares * ratio
 
 
-def _shocks(state: _State, draws: Draws, t: int) -> tuple[Grid, Grid]:
+def _shocks(state: _State, draws: Draws, *, t: int) -> tuple[Grid, Grid]:
     """Volatility of each asset's own shock (N,), and the unplanted move overnight and in session (2, N)."""
-    quiet = 1 / 260 * np.exp(-0.8 * state.last_market)
+    quiet = 1 / 380 * np.exp(-1.0 * state.last_market)
     state.stressed = bool(draws.switch[t] < (1 - 1 / 40 if state.stressed else quiet))
     state.logvol_market = 0.97 * state.logvol_market + 0.06 * draws.market_vol[t]
     state.logvol = 0.98 * state.logvol + 0.055 * draws.vol[t]
@@ -135,7 +135,7 @@ def _shocks(state: _State, draws: Draws, t: int) -> tuple[Grid, Grid]:
     return vol * reach, np.clip(moves, -0.3, 0.3)
 
 
-def _trade(path: Path, state: _State, market: EmbeddedMarket, t: int, started: Grid, moves: Grid) -> None:
+def _trade(path: Path, state: _State, *, market: EmbeddedMarket, t: int, started: Grid, moves: Grid) -> None:
     """The open and the close of the bar; what was expected at the last close is earned in session."""
     drift = (state.rate + market.premium) / 252.0
     opened = moves[0] + drift / 2
@@ -149,21 +149,20 @@ def _trade(path: Path, state: _State, market: EmbeddedMarket, t: int, started: G
     state.anchor = state.anchor + (state.price - state.anchor) / 90.0
 
 
-def _verdicts(state: _State, draws: Draws, t: int, open_: Grid, intensity: float) -> Grid:
+def _verdicts(state: _State, draws: Draws, *, t: int, live: Grid, intensity: float) -> Grid:
     """The session move where the day decides a firm's fate, zero elsewhere: up and down are equally likely.
 
     A distressed firm that has lost more than half is saved or ruined; a rumoured bid is made or denied.
     """
     chance, side = draws.fate[t, 0], np.where(draws.fate[t, 1] < 0.5, -1.0, 1.0)
-    court = open_ & (state.fate == DISTRESSED) & (state.price < 0.45 * state.mark) & (chance < 1 / 12)
-    rumour = open_ & (state.fate == NORMAL) & (chance > 1.0 - 0.035 / 252 * intensity)
+    court = live & (state.fate == DISTRESSED) & (state.price < 0.45 * state.mark) & (chance < 1 / 12)
+    rumour = live & (state.fate == NORMAL) & (chance > 1.0 - 0.035 / 252 * intensity)
     return np.where(court, 0.5 * side, np.where(rumour, 0.2 * side, 0.0))
 
 
-def _meet_fates(state: _State, draws: Draws, t: int, started: Grid, verdict: Grid, intensity: float) -> None:
+def _meet_fates(state: _State, draws: Draws, *, t: int, live: Grid, verdict: Grid, intensity: float) -> None:
     """After the close: who falls into distress, who recovers, who is bid for, and who trades no more."""
-    live, chance = started & ~state.halted, draws.fate[t, 0]
-    was = state.fate
+    chance, was = draws.fate[t, 0], state.fate
     ruined = (was == DISTRESSED) & (verdict < 0.0)
     merged = (was == BID) & live & (chance < 1 / 45)
     saved = (was == DISTRESSED) & ((verdict > 0.0) | (state.price > 1.4 * state.mark))
@@ -175,7 +174,7 @@ def _meet_fates(state: _State, draws: Draws, t: int, started: Grid, verdict: Gri
     state.alive = state.alive & ~ruined & ~merged
 
 
-def _record(path: Path, state: _State, t: int, started: Grid, vol: Grid) -> None:
+def _record(path: Path, state: _State, *, t: int, started: Grid, vol: Grid) -> None:
     path.close[t] = np.where(started, state.price, np.nan)
     path.vol[t], path.listed[t], path.halted[t] = vol, started, state.halted & started
     path.growth[t], path.split[t], path.shares[t] = state.growth, state.split, state.shares
@@ -183,7 +182,7 @@ def _record(path: Path, state: _State, t: int, started: Grid, vol: Grid) -> None
     path.rate[t], path.stress[t] = state.rate, state.stressed
 
 
-def _close_accounts(path: Path, state: _State, draws: Draws, clock: Clock, t: int) -> None:
+def _close_accounts(path: Path, state: _State, *, draws: Draws, clock: Clock, t: int) -> None:
     """At a quarter's end the book grows, in part as the share price has; it is known to others when it is filed."""
     for q in np.flatnonzero(clock.ended == t):
         cap = state.shares * state.price / state.growth
@@ -192,7 +191,7 @@ def _close_accounts(path: Path, state: _State, draws: Draws, clock: Clock, t: in
         path.book[q] = state.book
 
 
-def _publish(path: Path, state: _State, market: EmbeddedMarket, draws: Draws, t: int) -> None:
+def _publish(path: Path, state: _State, *, market: EmbeddedMarket, draws: Draws, t: int) -> None:
     """Volume follows the size of the move; the tone of a headline half follows the move and half its own mind."""
     before = path.close[t - 1] if t else path.open[t]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -207,5 +206,6 @@ def _publish(path: Path, state: _State, market: EmbeddedMarket, draws: Draws, t:
     path.tone[t] = np.where(spoken, np.where(feeling > 0.6, 1.0, np.where(feeling < -0.6, -1.0, 0.0)), 0.0)
     path.mood[t] = path.tone[t] + (0.75 * path.mood[t - 1] if t else 0.0)
     level = _STRESS if state.stressed else _CALM
-    path.vix[t] = 100.0 * 1.1 * np.sqrt(252.0) * level * np.exp(0.5 * state.logvol_market)
+    now = level * np.exp(state.logvol_market)
+    path.vix[t] = 110.0 * np.sqrt(252.0 * (0.7 * now**2 + 0.3 * _USUAL**2))
     state.rate += 0.0004 * draws.rates[t] * np.sqrt(max(state.rate, 1e-4) / 0.02) * 0.5 + (0.02 - state.rate) / 700.0

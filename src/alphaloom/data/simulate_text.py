@@ -71,7 +71,7 @@ def name_firms(seed: int, sector: Grid) -> tuple[tuple[str, ...], tuple[str, ...
     return tuple(tickers), tuple(names)
 
 
-def headlines(seed: int, times: Grid, spoken: Grid, tone: Grid, firms: tuple[tuple[str, ...], Grid]) -> Corpus:
+def headlines(seed: int, times: Grid, *, spoken: Grid, tone: Grid, firms: tuple[tuple[str, ...], Grid]) -> Corpus:
     """One headline for each spoken cell, stamped between the last close and the close of its row.
 
     Shape: times (T,), spoken and tone (T, N); firms is the names and the sector codes, (N,).
