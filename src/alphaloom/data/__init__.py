@@ -1,1 +1,52 @@
-"""The data room."""
+"""The data room: sources, the store and its validation, the embedded market. Bytes in, panels out."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alphaloom.data.files import MarketFiles, SeriesFile
+    from alphaloom.data.findings import Finding, ValidationReport
+    from alphaloom.data.importing import import_market
+    from alphaloom.data.simulate import EmbeddedMarket, simulate
+    from alphaloom.data.sources import read_table
+    from alphaloom.data.store import Store
+
+__all__ = [
+    "EmbeddedMarket",
+    "Finding",
+    "MarketFiles",
+    "SeriesFile",
+    "Store",
+    "ValidationReport",
+    "import_market",
+    "read_table",
+    "simulate",
+]
+
+_HOME = {
+    "EmbeddedMarket": "simulate",
+    "Finding": "findings",
+    "MarketFiles": "files",
+    "SeriesFile": "files",
+    "Store": "store",
+    "ValidationReport": "findings",
+    "import_market": "importing",
+    "read_table": "sources",
+    "simulate": "simulate",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Frames and calendars take half a second to import, so a name is fetched when it is first asked for.
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = import_module(f"{__name__}.{_HOME[name]}")
+    # All names of that module at once: importing `simulate` has just bound the module's own name, not the function.
+    globals().update({public: getattr(home, public) for public, module in _HOME.items() if module == _HOME[name]})
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
