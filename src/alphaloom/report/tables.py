@@ -1,0 +1,202 @@
+"""The tables of the page: months, regimes, benchmarks, folds, and the configuration as TOML text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from alphaloom.report.curves import months_of
+from alphaloom.report.findings import spelled
+from alphaloom.report.formats import MISSING, date_text, number_of, number_text, plain_text
+from alphaloom.report.reading import column, times_of
+from alphaloom.report.rows import benchmark_rows, summary_rows
+
+if TYPE_CHECKING:
+    from alphaloom.study import StudyResult
+
+__all__ = ["benchmark_table", "fold_table", "month_table", "regime_table", "sentence", "toml_text", "typeset"]
+
+MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+MINUS: Final = re.compile(r"(?<![\w.])-(?=\d)")
+UNIT: Final = re.compile(r"(?<=\d) %")
+REGIME_FORMS: Final = {
+    "days": "count",
+    "return": "percent",
+    "volatility": "percent",
+    "sharpe": "ratio",
+    "max_drawdown": "percent",
+    "rank_ic": "correlation",
+}
+
+
+def typeset(text: str) -> str:
+    """Text for HTML: escaped, with a true minus sign before negative numbers and units kept beside their number."""
+    signed = MINUS.sub("\u2212", text)
+    return escape(UNIT.sub("\u00a0%", signed))
+
+
+def sentence(text: str) -> str:
+    """The sentence that stands in place of an empty table or figure."""
+    return f'<p class="absent">{escape(text)}</p>'
+
+
+def month_table(result: StudyResult) -> tuple[str, str]:
+    """Returns by month and year as coloured cells: the title and the table."""
+    returns = column(result.daily, "returns")
+    times = times_of(result.daily)
+    if returns is None or times.size < 2:
+        return "Monthly returns", sentence("The study has fewer than two bars, so there are no monthly returns.")
+    # The first row is the first decision, before any return: it opens no month of its own.
+    months = months_of(times[1:], returns[1:])
+    known = months.table[np.isfinite(months.table)]
+    best = float(known.max())
+    title = (
+        f"{int((known > 0).sum())} of {known.size} months gained; "
+        f"the best {number_text(best, 'percent')}, the worst {number_text(float(known.min()), 'percent')}"
+    )
+    scale = max(0.02, float(np.quantile(np.abs(known), 0.95)))
+    wide = max(0.05, float(np.quantile(np.abs(months.totals), 0.95)))
+    head = _line([_head("Year"), *(_head(name) for name in MONTHS), _head("Year total")])
+    body = []
+    for year, line, total in zip(months.years, months.table, months.totals, strict=True):
+        cells = [f'<th scope="row">{year}</th>', *(_shaded(value, scale) for value in line)]
+        body.append("<tr>" + "".join(cells) + _shaded(total, wide, "total") + "</tr>")
+    return title, _table("Returns by month and year after costs", head, body, "months")
+
+
+def regime_table(result: StudyResult) -> str:
+    """Performance in each bucket of each regime."""
+    if not result.regimes:
+        return sentence("The study was not cut into regimes: it was too short, or no regime was asked for.")
+    labels = ("Regime", "Bucket", "Bars", "Return a year", "Volatility", "Sharpe", "Drawdown", "Rank IC")
+    head = _line([_head(label, number=k > 1) for k, label in enumerate(labels)])
+    body, before = [], None
+    for item in result.regimes:
+        regime = str(item.get("regime", ""))
+        first = regime != before
+        shown = escape(spelled(regime)) if first else f'<span class="again">{escape(spelled(regime))}</span>'
+        cells = [f'<th scope="row">{shown}</th>', f"<td>{escape(spelled(plain_text(item.get('bucket'))))}</td>"]
+        cells += [_number(number_text(item.get(name), form)) for name, form in REGIME_FORMS.items()]
+        opens = ' class="opens"' if first else ""
+        body.append(f"<tr{opens}>{''.join(cells)}</tr>")
+        before = regime
+    return _table("Performance after costs by regime", head, body, "regimes")
+
+
+def benchmark_table(result: StudyResult) -> str:
+    """The strategy beside its benchmarks, one figure a row."""
+    rivals = benchmark_rows(result)
+    if not rivals:
+        return sentence("The study has no benchmarks, so nothing can be said about beating one.")
+    mine = {row.key: row for row in summary_rows(result)}
+    theirs = {name: {row.key: row for row in rows} for name, rows in rivals.items()}
+    shared = [key for key in mine if any(key in rows for rows in theirs.values())]
+    if not shared:
+        return sentence("The benchmarks share no figure with the strategy.")
+    head = _line([_head("After costs"), _head("Strategy", True), *(_head(spelled(name), True) for name in theirs)])
+    body = []
+    for key in shared:
+        cells = [f'<th scope="row">{escape(mine[key].label)}</th>', _number(mine[key].text, "own")]
+        cells += [_number(rows[key].text if key in rows else MISSING) for rows in theirs.values()]
+        body.append(f"<tr>{''.join(cells)}</tr>")
+    return _table("The strategy and its benchmarks", head, body, "rivals")
+
+
+def fold_table(result: StudyResult) -> str:
+    """What each fold of the walk-forward plan trained and tested on."""
+    if not result.folds:
+        return sentence("The study has no folds: a policy without training runs once over the whole span.")
+    names = list(dict.fromkeys(name for fold in result.folds for name in fold))
+    head = _line([_head(spelled(name), number=_numeric(result, name)) for name in names])
+    body = [f"<tr>{''.join(_cell(fold.get(name), name) for name in names)}</tr>" for fold in result.folds]
+    return _table("Folds of the walk-forward plan", head, body, "folds")
+
+
+def toml_text(tree: Mapping[str, Any]) -> str:
+    """A nested mapping as TOML text, tables after plain values.   Missing: None is left out, as TOML has no null."""
+    return "\n".join(_toml_lines(tree, "")).strip() + "\n" if tree else ""
+
+
+def _toml_lines(tree: Mapping[str, Any], prefix: str) -> Iterable[str]:
+    for key, value in tree.items():
+        if not isinstance(value, Mapping) and value is not None:
+            yield f"{_toml_key(str(key))} = {_toml_value(value)}"
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            path = f"{prefix}{_toml_key(str(key))}"
+            yield ""
+            yield f"[{path}]"
+            yield from _toml_lines(value, f"{path}.")
+
+
+def _toml_key(key: str) -> str:
+    bare = key.replace("_", "").replace("-", "")
+    return key if bare.isascii() and bare.isalnum() else _quoted(key)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, np.integer)):
+        return str(int(value))
+    if isinstance(value, (float, np.floating)):
+        return repr(float(value))
+    if isinstance(value, np.datetime64):
+        return date_text(value)
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_toml_value(item) for item in value if item is not None)}]"
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{_toml_key(str(k))} = {_toml_value(v)}" for k, v in value.items() if v is not None)
+        return f"{{ {inner} }}"
+    return _quoted(str(value))
+
+
+def _quoted(text: str) -> str:
+    marks = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+    return '"' + "".join(marks.get(char, char if char.isprintable() else f"\\u{ord(char):04x}") for char in text) + '"'
+
+
+def _table(caption: str, head: str, body: Sequence[str], kind: str) -> str:
+    # The box takes the focus, so that a keyboard can scroll a table that is wider than the screen.
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table class="{kind}">'
+        f'<caption class="hidden">{escape(caption)}</caption>'
+        f"<thead>{head}</thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _head(text: str, number: bool = False) -> str:
+    kind = ' class="number"' if number else ""
+    return f'<th scope="col"{kind}>{escape(text)}</th>'
+
+
+def _number(text: str, kind: str = "") -> str:
+    return f'<td class="{f"number {kind}".strip()}">{typeset(text)}</td>'
+
+
+def _numeric(result: StudyResult, name: str) -> bool:
+    return any(number_of(fold.get(name)) is not None for fold in result.folds)
+
+
+def _cell(value: Any, name: str) -> str:
+    if name in ("return", "rank_ic", "sharpe"):
+        return _number(number_text(value, REGIME_FORMS[name]))
+    return _number(plain_text(value)) if number_of(value) is not None else f"<td>{escape(plain_text(value))}</td>"
+
+
+def _shaded(value: float, scale: float, kind: str = "") -> str:
+    number = number_of(float(value))
+    if number is None:
+        return f'<td class="number blank {kind}"></td>'
+    strength = min(1.0, abs(number) / scale) * 0.5
+    side = "up" if number >= 0 else "down"
+    text = number_text(100 * number, "tenth")
+    return f'<td class="number shade-{side} {kind}" style="--a:{strength:.2f}">{typeset(text)}</td>'
