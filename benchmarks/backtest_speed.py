@@ -3,8 +3,8 @@
 Same prices, same weights, one rebalance a day of every asset, fills at the same close, fractional shares, a fee
 proportional to the traded value. The weights sum to 0.9, so cash never binds and no engine has to cut an order.
 `vectorbt` sizes as we do and must agree to rounding. `bt` sizes a purchase so that its fee fits into the amount, which
-shifts each trade by the fee's fraction: without a fee it must agree to rounding (checked on a part of the data), with it
-to the stated tolerance. The peers are measured, never needed by the package.
+shifts each trade by the fee's fraction: without a fee it must agree to rounding (checked on a part of the data), with
+one to the stated tolerance. The peers are measured, never needed by the package.
 
     pip install -r benchmarks/requirements.txt
     python benchmarks/backtest_speed.py            # 2,520 days x 500 assets; `bt` alone takes a few minutes
