@@ -11,10 +11,10 @@ Grid = NDArray[np.float64]
 
 
 def _truth(answer: NDArray[np.bool_], *sources: Any) -> Grid:
-    out = answer.astype(np.float64)
-    for source in sources:
-        out[np.broadcast_to(np.isnan(source), out.shape)] = np.nan
-    return out
+    unknown = np.isnan(sources[0])
+    for source in sources[1:]:
+        unknown = unknown | np.isnan(source)
+    return np.where(unknown, np.nan, answer)
 
 
 def logical_or(a: Grid, b: Grid) -> Grid:
