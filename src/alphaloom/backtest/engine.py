@@ -129,6 +129,7 @@ def _run_bars(policy: Policy, panel: Panel, ledger: Ledger, start: int) -> Ledge
     T, N = panel.shape
     journal, now = ledger.journal, panel.times[start:]
     equity, shares, prices = (_read_only(getattr(journal, name)) for name in ("equity", "shares", "prices"))
+    rewritten = ledger.rules.same_close
     for row in range(T - start):
         ledger = _with_room(ledger, N)
         advance(ledger, row)
@@ -136,7 +137,9 @@ def _run_bars(policy: Policy, panel: Panel, ledger: Ledger, start: int) -> Ledge
             place(ledger, row, np.full(N, np.nan))
             continue
         history = History(now[: row + 1], equity[: row + 1], shares[: row + 1])
-        book = Book(now[row], float(journal.cash[row]), shares[row], prices[row], history)
+        # A fill at the same close rewrites the row after the decision; the book that was decided on stays as it was.
+        held = _read_only(shares[row].copy()) if rewritten else shares[row]
+        book = Book(now[row], float(journal.cash[row]), held, prices[row], history)
         decided = policy.decide(panel[: start + row + 1], book)
         weights = _as_floats(decided, (N,), f"policy.decide at {_day(now[row])}")
         fault, asset = place(ledger, row, weights)
