@@ -73,6 +73,10 @@ class EmbeddedMarket:
                 found=f"seed {self.seed}, delistings {self.delistings}",
                 where="simulate",
             )
+        try:
+            np.datetime64(self.start, "D")
+        except ValueError as error:
+            raise DataError("a date is written like 2015-01-02", found=self.start, where="simulate.start") from error
         if self.dtype not in ("float32", "float64"):
             raise DataError("fields are float32 or float64", found=self.dtype, where="simulate.dtype")
 

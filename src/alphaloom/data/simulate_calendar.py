@@ -33,7 +33,8 @@ def quarter_ends(days: Dates) -> Dates:
 
 
 def _holidays(year: int) -> Dates:
-    fixed = [_observed(np.datetime64(f"{year}-{day}")) for day in ("01-01", "07-04", "12-25")]
+    # New Year's Day on a Saturday falls into the old year, whose books the exchange keeps open: it is not made up for.
+    fixed = [_observed(np.datetime64(f"{year}-{day}"), early=day != "01-01") for day in _fixed_days(year)]
     floating = [
         _nth_weekday(year, 1, "Mon", 2),
         _nth_weekday(year, 2, "Mon", 2),
@@ -44,9 +45,14 @@ def _holidays(year: int) -> Dates:
     return np.array([*fixed, *floating, _easter(year) - 2], dtype="datetime64[D]")
 
 
-def _observed(day: np.datetime64) -> np.datetime64:
-    """A holiday on a Sunday is kept on Monday; one on a Saturday falls away."""
-    return day + 1 if (int(day.astype(int)) + 3) % 7 == 6 else day
+def _fixed_days(year: int) -> tuple[str, ...]:
+    return ("01-01", "07-04", "12-25", *(("06-19",) if year >= 2022 else ()))
+
+
+def _observed(day: np.datetime64, *, early: bool) -> np.datetime64:
+    """A holiday on a Sunday is kept on Monday, one on a Saturday on Friday where `early` says so."""
+    weekday = (int(day.astype(int)) + 3) % 7
+    return day + 1 if weekday == 6 else day - 1 if weekday == 5 and early else day
 
 
 def _nth_weekday(year: int, month: int, weekday: str, after: int) -> np.datetime64:

@@ -81,7 +81,9 @@ def draw(seed: int, sizes: Sizes, *, late: float) -> Draws:
 def _traits(seed: int, sizes: Sizes, late: float) -> dict[str, Grid]:
     rng, N = stream(seed, "traits"), sizes.N
     cap = np.exp(rng.normal(21.8, 1.3, N))
-    listed_at = rng.integers(20, max(21, int(0.8 * sizes.T)), N)
+    # Uniform numbers, not integers of a range: how many the generator spends must not depend on the length.
+    soonest, latest = min(20, sizes.T // 5), int(0.8 * sizes.T)
+    listed_at = soonest + (rng.random(N) * (latest - soonest)).astype(np.int64)
     # Small firms swing more, as in real markets; the shocks are symmetric, so this moves no mean and no median.
     vol = 0.0138 * np.exp(0.25 * rng.standard_normal(N) - 0.06 * (np.log(cap) - 21.8))
     return {

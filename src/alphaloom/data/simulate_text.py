@@ -75,14 +75,19 @@ def headlines(seed: int, times: Grid, *, spoken: Grid, tone: Grid, firms: tuple[
     """One headline for each spoken cell, stamped between the last close and the close of its row.
 
     Shape: times (T,), spoken and tone (T, N); firms is the names and the sector codes, (N,).
-    Time: row t is the first that may read it; about two thirds appear in session, the others before the open.
+    Time: row t is the first that may read it; two thirds appear in session, the others in the evening after the last
+    close or in the morning before the open.
     """
     names, sector = firms
     rows, columns = np.nonzero(spoken)
     rng = stream(seed, "text").spawn(1)[0]
     chance = rng.random((len(rows), 3))
-    seconds = np.where(chance[:, 0] < 0.65, chance[:, 1] * 23_300.0 + 60.0, 24_000.0 + chance[:, 1] * 30_000.0)
-    when = times[rows] - (seconds * 1e9).astype("timedelta64[ns]")
+    session = 60.0 + chance[:, 1] * 23_300.0
+    morning = 24_000.0 + chance[:, 1] * 15_000.0
+    before = np.where(chance[:, 0] < 0.65, session, morning)
+    when = times[rows] - (before * 1e9).astype("timedelta64[ns]")
+    evening = times[np.maximum(rows - 1, 0)] + ((60.0 + chance[:, 1] * 21_000.0) * 1e9).astype("timedelta64[ns]")
+    when = np.where((chance[:, 0] >= 0.85) & (rows > 0), evening, when)
     mood = tone[rows, columns]
     texts = []
     for j, feeling, luck in zip(columns.tolist(), mood.tolist(), chance[:, 2].tolist(), strict=True):
