@@ -189,6 +189,7 @@ def main(argv: list[str]) -> None:
     if mode == "run":
         STUDIES[name]().run(planted_panel(), directory=folder)
         return
+    STUDIES[name]().run(planted_panel())  # loads the compiled kernels once for all children
     for call in map(int, calls):
         child = os.fork()
         if child == 0:

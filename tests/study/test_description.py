@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import tomllib
 from dataclasses import dataclass
 from datetime import date
@@ -42,6 +45,16 @@ class Slotted:
         self.size = size
 
 
+class Printed:
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
 def test_values_become_plain() -> None:
     value = {
         "day": date(2020, 1, 2),
@@ -74,6 +87,7 @@ def test_fingerprint_tells_configurations_apart() -> None:
     assert fingerprint(np.arange(3.0)) != fingerprint(np.arange(3.0)[::-1])
     assert fingerprint(Plain(3)) == fingerprint(Plain(3)) != fingerprint(Plain(4))
     assert fingerprint(Slotted(3)) == fingerprint(Slotted(3)) != fingerprint(Slotted(4))
+    assert fingerprint(Printed("a")) == fingerprint(Printed("a")) != fingerprint(Printed("b"))
     assert fingerprint(np.mean) != fingerprint(np.std)
 
 
@@ -85,6 +99,25 @@ _VALUE = st.recursive(_LEAF, lambda inner: st.lists(inner, max_size=3) | st.dict
 @given(st.dictionaries(_TEXT, _VALUE, max_size=4))
 def test_toml_reads_back(table: dict[str, object]) -> None:
     assert tomllib.loads(toml_text(table)) == table
+
+
+def test_what_is_described_can_be_stored() -> None:
+    described = describe({"a": None, "b": [None, 1], "c": Spec("x"), "d": {"e": (Plain(2), None)}})
+    assert tomllib.loads(toml_text(described)) == described
+    assert described["b"] == ["none", 1]
+
+
+def test_equal_formulas_are_described_equally_in_every_process() -> None:
+    from alphaloom.factors import parse
+
+    script = "from alphaloom.factors import parse; from alphaloom.study.description import fingerprint;"
+    script += "print(fingerprint(parse('rank(close / delay(close, 5))')))"
+    found = set()
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        shown = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=True)
+        found.add(shown.stdout.decode().strip())
+    assert found == {fingerprint(parse("rank(close / delay(close, 5))"))}
 
 
 def test_toml_is_readable() -> None:

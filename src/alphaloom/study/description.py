@@ -27,8 +27,9 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 def describe(value: Any) -> Any:
     """Any value as dicts, lists, text, numbers and booleans: equal values are described equally in every process.
 
-    A dataclass gives its class and its fields, another object its class and its attributes, an array its shape and a
-    hash of its content, a panel its content hash. Entries that are None are left out, as TOML has no word for them.
+    A dataclass gives its class and its fields, an object that can print itself its text and any other one its
+    attributes, an array its shape and a hash of its content, a panel its content hash. TOML has no word for None: in a
+    table it is left out, in a list it is the word "none".
     """
     if value is None or isinstance(value, bool | int | str | float):
         return value
@@ -58,7 +59,9 @@ def _described_group(value: Any) -> Any:
         return {str(key): describe(item) for key, item in value.items() if item is not None}
     if isinstance(value, Set):
         return sorted((describe(item) for item in value), key=repr)
-    return [describe(item) for item in value] if isinstance(value, Sequence) else None
+    if isinstance(value, Sequence):
+        return ["none" if item is None else describe(item) for item in value]
+    return None
 
 
 def _described_object(value: Any) -> Any:
@@ -66,6 +69,8 @@ def _described_object(value: Any) -> Any:
         return {"class": _class_of(Panel), "source": value.source}
     if inspect.isclass(value) or inspect.isroutine(value):
         return _class_of(value)
+    if not is_dataclass(value) and type(value).__str__ is not object.__str__:
+        return {"class": _class_of(type(value)), "text": str(value)}
     if is_dataclass(value):
         parts = {item.name: getattr(value, item.name) for item in fields(value)}
     else:

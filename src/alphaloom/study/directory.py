@@ -21,6 +21,7 @@ from alphaloom.study.folds import Fold
 
 __all__ = ["RunDirectory"]
 
+CONFIG = "study.toml"
 PROVENANCE = "provenance.json"
 RESULT = "result.json"
 _PART = ".part"
@@ -38,7 +39,7 @@ class RunDirectory:
     key: str
 
     @classmethod
-    def claim(cls, path: Path, provenance: Mapping[str, Any]) -> RunDirectory:
+    def claim(cls, path: Path, provenance: Mapping[str, Any], config: str) -> RunDirectory:
         """Take a new folder, or one that the same study on the same data began.
 
         Raises: DataError when the folder holds anything else or cannot be written.
@@ -61,6 +62,7 @@ class RunDirectory:
                     fix="give another directory",
                 )
         folder.write(PROVENANCE, mine.encode())
+        folder.write(CONFIG, config.encode())
         return folder
 
     def _check_owner(self, provenance: Mapping[str, Any]) -> None:

@@ -105,6 +105,8 @@ def luck(returns: Floats, *, trials: int, seed: int, periods_per_year: float, rf
     """
 
     def ratio(plain: Floats, rate: Floats) -> Floats:
+        if len(plain) < 2:
+            return np.full(plain.shape[1:], np.nan)
         # The spread is that of the returns themselves, so the rate only moves their mean.
         spread = plain.std(axis=0, ddof=1)
         varies = spread > 1e-13 * np.abs(plain).max(axis=0)

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 
 from alphaloom.errors import DataError
 from alphaloom.study.description import json_text, toml_text
-from alphaloom.study.directory import PROVENANCE, RESULT, RunDirectory
+from alphaloom.study.directory import CONFIG, PROVENANCE, RESULT, RunDirectory
 
 __all__ = ["StudyResult", "load_run", "save_result"]
 
 Columns = Mapping[str, NDArray[Any]]
 Number = float | None
 
-_CONFIG = "study.toml"
 _TABLES = ("daily", "ic", "quantiles", "decay", "exposure")
 _FACTS = ("name", "notes", "folds", "regimes", "summary", "benchmarks")
 
@@ -60,7 +59,7 @@ def save_result(result: StudyResult, folder: RunDirectory, tables: Mapping[str, 
     """Write a result and the larger `tables` that only the disk keeps; `result.json`, the mark of the end, is last."""
     from alphaloom.study.tables import parquet_bytes
 
-    contents = {_CONFIG: toml_text(result.config).encode()}
+    contents = {CONFIG: toml_text(result.config).encode()}
     parts = {**tables, **{name: getattr(result, name) for name in _TABLES}}
     contents |= {f"{name}.parquet": parquet_bytes(columns) for name, columns in parts.items() if columns}
     for name, content in contents.items():
@@ -86,7 +85,7 @@ def load_run(path: str | Path) -> StudyResult:
 
     kept = {name: _checked(folder / f"{name}.parquet", files) for name in _TABLES if f"{name}.parquet" in files}
     columns = {name: columns_of(kept[name])[0] if name in kept else {} for name in _TABLES}
-    config = tomllib.loads(_checked(folder / _CONFIG, files).decode())
+    config = tomllib.loads(_checked(folder / CONFIG, files).decode())
     rest: dict[str, Any] = {
         name: tuple(facts[name]) if isinstance(facts[name], list) else facts[name] for name in _FACTS
     }

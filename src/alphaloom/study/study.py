@@ -15,7 +15,7 @@ from alphaloom.market import Market
 from alphaloom.panel import Panel
 from alphaloom.roles import Allocator, Executor, Forecaster, Learner, Policy
 from alphaloom.signal import Signal
-from alphaloom.study.description import describe, fingerprint
+from alphaloom.study.description import describe, fingerprint, toml_text
 from alphaloom.study.directory import RunDirectory
 from alphaloom.study.folds import Fold, WalkForward
 from alphaloom.study.result import StudyResult, load_run, save_result
@@ -63,8 +63,8 @@ class Study:
 
     def _rules(self) -> Iterator[tuple[str, str, object, bool]]:
         thing, kind = self.learner, type(self.learner).__name__
-        roles = isinstance(thing, Learner | Forecaster | Policy)
-        yield "learner", "has fit, predict or decide, with a lookback", kind, roles
+        plays = isinstance(thing, Learner | Forecaster | Policy) and not isinstance(thing, type)
+        yield "learner", "is an object with fit, or with a lookback and predict or decide", kind, plays
         lone_forecaster = _speaks(thing) and self.allocator is None
         yield "allocator", "is needed to turn the forecaster's signal into weights", None, not lone_forecaster
         lone_policy = _trades(thing) and self.allocator is not None
@@ -110,7 +110,9 @@ class Study:
         from alphaloom.study.judging import judge
 
         folds = self.plan.folds(len(panel))
-        folder = None if directory is None else RunDirectory.claim(Path(directory), self.provenance(panel))
+        folder = None
+        if directory is not None:
+            folder = RunDirectory.claim(Path(directory), self.provenance(panel), toml_text(self.resolved))
         if folder is not None and folder.finished:
             return load_run(folder.path)
         tell = progress or _silent
