@@ -1,0 +1,9 @@
+"""Distance of the price from its trailing trend."""
+
+import pandas as pd
+
+
+def signal(panel):
+    close = pd.DataFrame(panel["close"].astype(float))
+    trend = close.rolling(11, min_periods=6).mean()
+    return (trend / close - 1).to_numpy()

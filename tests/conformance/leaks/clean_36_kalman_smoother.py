@@ -1,0 +1,25 @@
+"""Distance of the price from its hidden level, estimated by a Kalman filter."""
+
+import numpy as np
+import pandas as pd
+
+NOISE, STEP = 1.0, 0.05
+
+
+def filtered(x):
+    level, spread = x[0].copy(), np.ones(x.shape[1])
+    levels, spreads = [level], [spread]
+    for row in x[1:]:
+        ahead = spread + STEP
+        gain = ahead / (ahead + NOISE)
+        level = level + gain * (row - level)
+        spread = (1.0 - gain) * ahead
+        levels.append(level)
+        spreads.append(spread)
+    return np.array(levels), np.array(spreads)
+
+
+def signal(panel):
+    x = np.log(pd.DataFrame(panel["close"].astype(float)).ffill().fillna(1.0).to_numpy())
+    levels, _ = filtered(x)
+    return levels - x
