@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from alphaloom.errors import UnitError
-from alphaloom.factors import OPERATORS, Expr, evaluate_one, lookback, parse
+from alphaloom.factors import OPERATORS, Expr, evaluate_one, lookback, parse, split_safe, unit_of
 from alphaloom.factors.analysis import dimension_of
 from alphaloom.panel import Panel
 from alphaloom.units import ONE, PRICE, SHARE
@@ -356,3 +359,49 @@ def test_windows_reach_back_before_membership():
     late[:20] = False
     late[20:] = True
     assert np.isfinite(evaluate_one("rank(ts_mean(x, 15))", panel.replace(member=late))[20]).all()
+
+
+def random_formulas():
+    """Formulas of every operator over small windows, as the miners will make them."""
+    leaves = st.one_of(
+        st.sampled_from(["x", "y", "z"]).map(Expr.name), st.sampled_from([-2.0, 0.0, 0.5, 3.0]).map(Expr.number)
+    )
+    kinds = {"window": st.integers(4, 9), "constant": st.sampled_from([0.0, 0.5, 1.0]), "group": st.just("sector")}
+
+    def calls(inner):
+        rows = [
+            st.tuples(st.just(row.name), *({"series": inner, **kinds}[a.kind] for a in row.arguments))
+            for row in OPERATORS
+        ]
+        return st.one_of(rows).map(lambda parts: Expr.call(*parts))
+
+    return st.recursive(leaves, calls, max_leaves=8)
+
+
+@settings(max_examples=150, deadline=None)
+@given(random_formulas())
+def test_any_formula_obeys_the_law_of_time_and_meets_typed_errors_only(expr):
+    panel = grid_panel(45, 34, 11)
+    whole = evaluate_one(expr, panel)
+    assert not np.isinf(whole).any()
+    assert whole[:31].tobytes() == evaluate_one(expr, panel[:31]).tobytes()
+    reach = lookback(expr)
+    if reach < 45:
+        assert evaluate_one(expr, panel[45 - reach - 1 :])[-1].tobytes() == whole[-1].tobytes()
+    assert isinstance(split_safe(expr), bool)
+    with contextlib.suppress(UnitError):
+        unit_of(expr)
+
+
+@pytest.mark.parametrize("text", ["rank(p)", "zscore(p)", "demean(p)", "cs_mean(p)", "rank(log(p))", "sign(log(p))"])
+def test_what_is_marked_unsafe_does_change(text):
+    rng = np.random.default_rng(12)
+    prices = np.exp(rng.normal(0, 0.3, (40, 6)))
+    panel = grid_panel(40, 6, 12, rough=False).replace(fields={"p": prices}, units={"p": PRICE})
+    split = prices.copy()
+    split[:, 2] /= 4
+    assert not split_safe(parse(text), panel.units)
+    before, after = evaluate_one(text, panel), evaluate_one(text, panel.with_field("p", split, PRICE))
+    others_moved = not np.allclose(after[:, 3], before[:, 3], equal_nan=True)
+    ratio = after[:, 2] / before[:, 2]
+    assert others_moved or not np.allclose(ratio, ratio[0], equal_nan=True)
