@@ -69,7 +69,7 @@ def _described_object(value: Any) -> Any:
         return {"class": _class_of(Panel), "source": value.source}
     if inspect.isclass(value) or inspect.isroutine(value):
         return _class_of(value)
-    if not is_dataclass(value) and type(value).__str__ is not object.__str__:
+    if not is_dataclass(value) and any("__str__" in vars(kind) for kind in type(value).__mro__[:-1]):
         return {"class": _class_of(type(value)), "text": str(value)}
     if is_dataclass(value):
         parts = {item.name: getattr(value, item.name) for item in fields(value)}
