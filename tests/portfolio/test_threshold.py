@@ -49,6 +49,13 @@ def test_shorts_mirror_longs_around_the_centre(make_panel, book_of):
     np.testing.assert_allclose(weights, [0.2, -0.2, 0.2, -0.2, 0], atol=1e-12)
 
 
+def test_an_order_does_not_carry_exposure_above_equity(make_panel, book_of):
+    panel = make_panel(3, 4)
+    rule = Threshold(enter=1.0, leave=0.0, slots=4, sides="both")
+    weights = decide(rule, panel, book_of, [2.0, -2.0, 2.0, -1.0], [0.6, -0.6, 0.0, 0.3])
+    np.testing.assert_allclose(weights, [0.5, -0.5, 0.0, 0.0], atol=1e-12)
+
+
 def test_without_shorts_a_short_is_closed_and_none_is_opened(make_panel, book_of):
     panel = make_panel(3, 3)
     rule = Threshold(enter=1.0, leave=0.0, slots=2)

@@ -18,6 +18,8 @@ from alphaloom.signal import Kind, Signal, forward_returns
 
 __all__ = ["LightGBM", "LightGBMForecaster"]
 
+_ROWS_PER_THREAD = 50_000
+
 
 @dataclass(frozen=True)
 class LightGBM:
@@ -28,7 +30,8 @@ class LightGBM:
     `patience` > 0 stops early: trees are grown on the first part of the training time until the error on its last
     part, the fraction `holdout`, has not improved for so many trees; then that number is grown on all of it.
     Time: the two parts are apart in time, and labels that reach from the first into the last are left out.
-    Seed: equal seeds give equal bytes, in any process and with any number of threads.
+    Equal seeds give equal scores in any process and with any number of threads; at most `threads` are used, fewer on
+    small tables.
     Source: Ke et al. (2017), "LightGBM: A Highly Efficient Gradient Boosting Decision Tree", NeurIPS.
     """
 
@@ -159,7 +162,8 @@ def _grown(
         "lambda_l2": recipe.l2,
         "max_bin": recipe.bins,
         "seed": recipe.seed,
-        "num_threads": recipe.threads,
+        # The threads of one fit wait for each other by spinning; on few rows or busy cores more of them are slower.
+        "num_threads": max(1, min(recipe.threads, len(y) // _ROWS_PER_THREAD)),
         "deterministic": True,
         "force_row_wise": True,
         "feature_pre_filter": False,

@@ -25,7 +25,8 @@ class Threshold:
 
     With `sides="both"` shorts mirror longs around `centre`: opened at or below `2 * centre - enter`, closed above
     `2 * centre - leave` (the market must allow shorts). A position is worth `(1 - cash) / slots` of equity when it is
-    opened and then drifts; when more assets ask than there are slots, the strongest scores get them.
+    opened and then drifts; when more assets ask than there are slots, the strongest scores get them. When an order is
+    due and drift has lifted gross exposure above equity, all positions are cut back to it in proportion.
     Time: looked at every `every` bars, counted on the signal's own rows.
     Missing: a holding without a score is kept, as it has not fallen below `leave`; one that left the universe is
     closed; one that does not trade today is kept.
@@ -85,7 +86,11 @@ class ThresholdPolicy:
         if not len(fresh) and not (~kept & (book.shares != 0.0)).any():
             return hold(len(view.assets))
         weights = np.where(kept, book.weights, 0.0)
-        free = max(1.0 - rule.cash - float(np.abs(weights).sum()), 0.0)
+        gross = float(np.abs(weights).sum())
+        if gross > 1.0:
+            # Losses of a short or costs can lift what is held above equity; an order may not carry that on.
+            weights /= gross
+        free = max(1.0 - rule.cash - gross, 0.0)
         weights[fresh] = side * min((1.0 - rule.cash) / rule.slots, free / max(len(fresh), 1))
         return weights
 
