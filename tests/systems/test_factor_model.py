@@ -64,3 +64,11 @@ def test_faults_show_at_construction():
     for wrong in ({"k": 0}, {"trees": 0}, {"horizon": 0}, {"holdout": 1.0}, {"cash": 1.0}):
         with pytest.raises(DataError):
             FactorModel(**wrong)
+
+
+def test_it_finds_nothing_in_noise():
+    panel = simulate(EmbeddedMarket(days=900, assets=60, seed=11, noise=True))
+    forecaster = SMALL.learner.fit(panel[:600], Market())
+    signal = forecaster.predict(panel)
+    daily = ranking.rank_ic(signal.values[600:], forward_returns(panel, Market(), horizon=5).values[600:])
+    assert abs(ranking.ic_summary(daily, periods_per_year=panel.periods_per_year, horizon=5)["t"]) < 3.0

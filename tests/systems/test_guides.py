@@ -1,0 +1,23 @@
+"""The guides' code runs as it is printed."""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+GUIDES = Path(__file__).resolve().parents[2] / "docs" / "guides"
+
+
+@pytest.mark.parametrize("name", ["add_forecaster", "add_policy", "add_system"])
+def test_a_guide_runs(name, monkeypatch, capsys):
+    blocks = re.findall(r"^```python\n(.*?)^```$", (GUIDES / f"{name}.md").read_text(encoding="utf-8"), re.S | re.M)
+    assert len(blocks) >= 2
+    module = types.ModuleType(f"guide_{name}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for block in blocks:
+        exec(compile(block, f"{name}.md", "exec"), module.__dict__)
+    assert "equity" in capsys.readouterr().out
