@@ -158,7 +158,7 @@ def test_price_limits_bind_and_forbid() -> None:
     assert panel.sellable[opened_up].all()
     assert not panel.sellable[opened_down].any()
     assert panel.buyable[opened_down].all()
-    assert (panel["close"] == up).sum() > 50
+    assert np.isclose(panel["close"], up, rtol=1e-9).sum() > 50
     before = np.concatenate([np.full((1, 60), np.nan), panel["close"][:-1]])
     np.testing.assert_allclose(up[np.isfinite(up)], (before * 1.05)[np.isfinite(up)])
 

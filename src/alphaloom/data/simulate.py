@@ -183,8 +183,8 @@ def _bars(market: EmbeddedMarket, draws: Draws, path: Path) -> dict[str, Grid]:
         before = np.concatenate([np.full_like(seen[:1], np.nan), seen[:-1]])
         bars["limit_up"] = before * (1.0 + market.price_limit)
         bars["limit_down"] = before * (1.0 - market.price_limit)
-        bars["high"] = np.fmin(high, bars["limit_up"])
-        bars["low"] = np.fmax(low, bars["limit_down"])
+        bars["high"] = np.maximum(np.fmin(high, bars["limit_up"]), np.maximum(path.open, path.close))
+        bars["low"] = np.minimum(np.fmax(low, bars["limit_down"]), np.minimum(path.open, path.close))
     middle = np.clip(draws.range_[:, 2] / 3.0, 0.0, 1.0)
     body, reach = (path.open + path.close) / 2.0, (bars["high"] + bars["low"]) / 2.0
     bars["vwap"] = middle * reach + (1.0 - middle) * body

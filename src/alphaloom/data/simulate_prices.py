@@ -139,10 +139,14 @@ def _trade(path: Path, state: _State, *, market: EmbeddedMarket, t: int, started
     """The open and the close of the bar; what was expected at the last close is earned in session."""
     drift = (state.rate + market.premium) / 252.0
     opened = moves[0] + drift / 2
-    closed = opened + moves[1] + drift / 2 + state.expected
+    session = moves[1] + drift / 2 + state.expected
     if market.price_limit:
-        opened = np.clip(opened, -market.price_limit, market.price_limit)
-        closed = np.clip(closed, -market.price_limit, market.price_limit)
+        bound = market.price_limit
+        opened = np.clip(opened, -bound, bound)
+        # Cut equally on both sides: if only the limit's side were cut, to buy at a limit would be a winning game.
+        room = bound - np.abs(opened)
+        session = np.clip(session, -room, room)
+    closed = opened + session
     before = state.price
     path.open[t] = np.where(started, before * (1.0 + opened), np.nan)
     state.price = np.where(started, before * (1.0 + closed), before)
