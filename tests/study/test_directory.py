@@ -200,6 +200,22 @@ def test_a_directory_of_another_run_is_refused(finished: Path, changes: dict[str
     assert contents(finished) == before
 
 
+def test_changed_code_of_a_learner_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same learner with the same fields, but another formula in its file, is another study."""
+    source = PROGRAM.read_text()
+    (tmp_path / "my_learner.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import my_learner
+
+    panel, folder = cases.planted_panel(), tmp_path / "run"
+    study = cases.line_study(learner=my_learner.Line())
+    study.run(panel, directory=folder)
+    study.run(panel, directory=folder)
+    (tmp_path / "my_learner.py").write_text(source.replace("self.slope * panel", "2 * self.slope * panel"))
+    with pytest.raises(DataError, match="this one's code differs"):
+        study.run(panel, directory=folder)
+
+
 def test_a_directory_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("do not lose me")
     with pytest.raises(DataError, match="other files"):

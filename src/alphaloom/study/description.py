@@ -7,11 +7,12 @@ import inspect
 import json
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from datetime import date
 from enum import Enum
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy as np
 from alphaloom.errors import ConfigError, Fault
 from alphaloom.panel import Panel
 
-__all__ = ["describe", "fingerprint", "json_text", "toml_text"]
+__all__ = ["code_hashes", "describe", "fingerprint", "json_text", "toml_text"]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -87,6 +88,29 @@ def fingerprint(value: Any) -> str:
     """A hash of the description: equal for equal configurations, on every machine and in every process."""
     text = json.dumps(describe(value), sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def code_hashes(description: Any) -> dict[str, str]:
+    """A hash of each source file, outside this package, that the described classes come from.
+
+    Missing: a class without a source file, as one typed into a console, has no entry.
+    """
+    found = {}
+    for name in sorted(_classes(description)):
+        parts = name.split(".")
+        modules = (".".join(parts[:k]) for k in range(len(parts) - 1, 0, -1))
+        module = next((sys.modules[each] for each in modules if each in sys.modules), None)
+        path = getattr(module, "__file__", None)
+        if module is not None and path and parts[0] != "alphaloom" and Path(path).suffix == ".py":
+            found[module.__name__] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return found
+
+
+def _classes(description: Any) -> set[str]:
+    if isinstance(description, Mapping):
+        own = {description["class"]} if isinstance(description.get("class"), str) else set()
+        return own.union(*(_classes(item) for item in description.values()))
+    return set().union(*(_classes(item) for item in description)) if isinstance(description, list) else set()
 
 
 def json_text(value: Any) -> str:

@@ -67,7 +67,7 @@ class RunDirectory:
 
     def _check_owner(self, provenance: Mapping[str, Any]) -> None:
         theirs = _read_json(self.path / PROVENANCE)
-        for part, word in (("seed", "seed"), ("data_hash", "data"), ("study_hash", "configuration")):
+        for part, word in (("seed", "seed"), ("data_hash", "data"), ("study_hash", "configuration"), ("code", "code")):
             if theirs.get(part) != json.loads(json_text(provenance))[part]:
                 raise DataError(
                     f"a run directory belongs to one study on one set of data, and this one's {word} differs",

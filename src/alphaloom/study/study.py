@@ -15,7 +15,7 @@ from alphaloom.market import Market
 from alphaloom.panel import Panel
 from alphaloom.roles import Allocator, Executor, Forecaster, Learner, Policy
 from alphaloom.signal import Signal
-from alphaloom.study.description import describe, fingerprint, toml_text
+from alphaloom.study.description import code_hashes, describe, fingerprint, toml_text
 from alphaloom.study.directory import RunDirectory
 from alphaloom.study.folds import Fold, WalkForward
 from alphaloom.study.result import StudyResult, load_run, save_result
@@ -161,7 +161,10 @@ class Study:
             raise ConfigError(f"study {self.name}", [Fault("study.allocator", rule, found)])
 
     def provenance(self, panel: Panel) -> dict[str, Any]:
-        """All that decides the bytes of a run: code, data, configuration and seed; no clock, no machine."""
+        """All that decides the bytes of a run: code, data, configuration and seed; no clock, no machine.
+
+        `code` hashes the source files of learners, policies and allocators that are not part of this package.
+        """
         return {
             "study_hash": fingerprint(self),
             "data_hash": panel.source,
@@ -173,6 +176,7 @@ class Study:
             "first": str(panel.times[0])[:19],
             "last": str(panel.times[-1])[:19],
             "market": describe(self.market),
+            "code": code_hashes(describe(self)),
             "versions": {"alphaloom": __version__, "python": sys.version.split()[0], **_versions()},
         }
 
