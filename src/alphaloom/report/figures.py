@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -64,12 +65,12 @@ class Pen:
 
 
 def line(times: NDArray[np.datetime64], values: Array, name: str, pen: Pen) -> Trace:
-    """A curve over time, thinned when it is too long for a screen."""
+    """A curve over time, thinned when it is too long for a screen; its name is text, not Plotly's markup."""
     rows = thin(values)
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": name,
+        "name": escape(name, quote=False),
         "x": [date_text(time) for time in times[rows]],
         "y": rounded(values[rows]),
         "line": {"color": pen.color, "width": pen.width, "dash": pen.dash},
@@ -204,7 +205,7 @@ def _costs(result: StudyResult) -> Figure:
         return absent(key, kicker, "The study paid no costs, or recorded none.")
     total = number_text(sum(end for _, end in ends), "percent")
     largest = max(ends, key=lambda item: item[1])
-    title = f"Costs added up to {total} of equity, most of it {largest[0]}"
+    title = f"Costs added up to {total} of equity, most of it for {largest[0]}"
     layout = {"yaxis": {"title": {"text": "of equity, summed"}, "tickformat": ".0%", "rangemode": "tozero"}}
     return Figure(
         key,
@@ -222,7 +223,7 @@ def _gross_and_net(result: StudyResult) -> Figure:
     if returns is None or cost is None or equity is None or not np.any(np.nan_to_num(cost)):
         return absent(key, kicker, "Without recorded costs, equity before and after costs are the same curve.")
     times = times_of(result.daily)
-    before = np.cumprod(1.0 + np.nan_to_num(gross_returns(returns, cost, equity)))
+    before = np.cumprod(1.0 + np.nan_to_num(gross_returns(returns, cost, equity)), dtype=np.float64)
     after = growth(equity)
     lost = f"Without costs one unit would have become {before[-1]:.2f}"
     traces = [

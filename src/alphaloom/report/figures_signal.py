@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["signal_figures"]
 
 Array = NDArray[np.float64]
-NO_SIGNAL = "This study ran a policy without scores, so there is no information coefficient."
+NO_SIGNAL = "This study ran a policy without scores, so there is no information coefficient and no return by score."
 
 
 def signal_figures(result: StudyResult) -> list[Figure]:
     """Rank IC by day, cumulative IC, IC decay, quintile returns and their spread."""
+    if not (result.ic or result.decay or result.quantiles):
+        return [absent("signal", "No scores", NO_SIGNAL)]
     return [_by_day(result), _cumulative(result), _decay(result), _quintiles(result), _spread(result)]
 
 
@@ -112,7 +114,8 @@ def _decay(result: StudyResult) -> Figure:
             }
         )
     best = int(np.nanargmax(rank))
-    title = f"Rank IC is highest {x[best]} bar{'s' if x[best] != 1 else ''} ahead ({number_text(rank[best], 'correlation')})"
+    bars = f"{x[best]} bar" + ("s" if x[best] != 1 else "")
+    title = f"Rank IC is highest {bars} ahead ({number_text(rank[best], 'correlation')})"
     layout = {
         "yaxis": {"title": {"text": "IC"}, "tickformat": ".3f", "rangemode": "tozero", "zeroline": True},
         "xaxis": {"type": "linear", "title": {"text": "horizon, bars"}, "hoverformat": ".0f", "nticks": 12},

@@ -102,39 +102,29 @@ def page_text(result: StudyResult) -> str:
         _section("trading", "Trading and exposure", _grid(trading)),
         _section("benchmarks", "Benchmarks", benchmark_table(result)),
         _section("regimes", "Regimes", regime_table(result)),
-        _section(
-            "folds",
-            "Folds",
-            _folded(f"{len(result.folds)} folds", fold_table(result)) if result.folds else fold_table(result),
-        ),
+        _section("folds", "Folds", _folds(result)),
         _provenance(result),
     ]
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en">',
-            "<head>",
-            '<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-            '<meta name="color-scheme" content="light dark">',
-            f"<title>{title} · alphaloom report</title>",
-            f"<style>\n{style}</style>",
-            "</head>",
-            "<body>",
-            _head(result, title),
-            "<main>",
-            *sections,
-            "</main>",
-            f"<footer><p>{escape(CAUTION)}</p><p>Made by alphaloom. The file holds everything it shows.</p></footer>",
-            f'<script type="application/json" id="figures">{packed([*money, *signal, *trading])}</script>',
-            f"<script>{_inline(get_plotlyjs())}</script>",
-            f"<script>\n{_inline(script)}</script>",
-            "</body>",
-            "</html>",
-            "",
-        ]
-    )
+    footer = f"<footer><p>{escape(CAUTION)}</p><p>Made by alphaloom. The file holds everything it shows.</p></footer>"
+    data = f'<script type="application/json" id="figures">{packed([*money, *signal, *trading])}</script>'
+    scripts = f"<script>{_inline(get_plotlyjs())}</script>\n<script>\n{_inline(script)}</script>"
+    body = [_head(result, title), "<main>", *sections, "</main>", footer, data, scripts]
+    return "\n".join([*_preamble(title, style), "<body>", *body, "</body>", "</html>", ""])
+
+
+def _preamble(title: str, style: str) -> list[str]:
+    return [
+        "<!DOCTYPE html>",
+        '<html lang="en">',
+        "<head>",
+        '<meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+        '<meta name="color-scheme" content="light dark">',
+        f"<title>{title} · alphaloom report</title>",
+        f"<style>\n{style}</style>",
+        "</head>",
+    ]
 
 
 def packed(figures: Sequence[Figure]) -> str:
@@ -259,6 +249,12 @@ def _section(key: str, title: str, body: str) -> str:
     return (
         f'<section id="{key}" aria-labelledby="{key}-title"><h2 id="{key}-title">{escape(title)}</h2>{body}</section>'
     )
+
+
+def _folds(result: StudyResult) -> str:
+    count = len(result.folds)
+    table = fold_table(result)
+    return _folded(f"{count} fold{'s' if count != 1 else ''}", table) if count else table
 
 
 def _folded(summary: str, body: str) -> str:

@@ -60,7 +60,7 @@ def month_table(result: StudyResult) -> tuple[str, str]:
     )
     scale = max(0.02, float(np.quantile(np.abs(known), 0.95)))
     wide = max(0.05, float(np.quantile(np.abs(months.totals), 0.95)))
-    head = _line([_head("Year"), *(_head(name) for name in MONTHS), _head("Year total")])
+    head = _line([_head("Year"), *(_head(name) for name in MONTHS), _head("Total")])
     body = []
     for year, line, total in zip(months.years, months.table, months.totals, strict=True):
         cells = [f'<th scope="row">{year}</th>', *(_shaded(value, scale) for value in line)]
@@ -111,7 +111,7 @@ def fold_table(result: StudyResult) -> str:
     if not result.folds:
         return sentence("The study has no folds: a policy without training runs once over the whole span.")
     names = list(dict.fromkeys(name for fold in result.folds for name in fold))
-    head = _line([_head(spelled(name), number=_numeric(result, name)) for name in names])
+    head = _line([_head(spelled(name).replace("rank ic", "rank IC"), number=_numeric(result, name)) for name in names])
     body = [f"<tr>{''.join(_cell(fold.get(name), name) for name in names)}</tr>" for fold in result.folds]
     return _table("Folds of the walk-forward plan", head, body, "folds")
 

@@ -19,12 +19,15 @@
   };
 
   // A name such as "$strategy" becomes the colour that the style sheet gives to --strategy; {axis: n} a shared axis.
-  const coloured = (value, styles) => {
-    if (typeof value === "string") return value[0] === "$" ? styles.getPropertyValue("--" + value.slice(1)).trim() : value;
-    if (Array.isArray(value)) return typeof value[0] === "string" && value[0][0] === "$" ? value.map((v) => coloured(v, styles)) : value;
+  const coloured = (value, styles, key = "") => {
+    if (typeof value === "string") {
+      const named = (key === "color" || key === "fillcolor") && value[0] === "$";
+      return named ? styles.getPropertyValue("--" + value.slice(1)).trim() : value;
+    }
+    if (Array.isArray(value)) return key === "color" ? value.map((inner) => coloured(inner, styles, key)) : value;
     if (value && typeof value === "object") {
       if (typeof value.axis === "number") return store.axes[value.axis];
-      return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, coloured(inner, styles)]));
+      return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, coloured(inner, styles, key)]));
     }
     return value;
   };
@@ -39,7 +42,7 @@
     fixedrange: touch,
   }, given);
 
-  const layoutOf = (figure, styles) => {
+  const layoutOf = (figure, styles, width) => {
     const given = coloured(figure.layout, styles);
     const get = (name) => styles.getPropertyValue("--" + name).trim();
     const layout = Object.assign({
@@ -54,7 +57,7 @@
       dragmode: touch ? false : "zoom",
       uirevision: "keep",
     }, given);
-    const dates = { type: "date", hoverformat: "%Y-%m-%d", showgrid: false, ticks: "outside", ticklen: 4, nticks: narrow() ? 5 : 10, tickformatstops: [
+    const dates = { type: "date", hoverformat: "%Y-%m-%d", showgrid: false, ticks: "outside", ticklen: 4, nticks: Math.max(3, Math.min(12, Math.floor(width / 95))), tickangle: 0, tickformatstops: [
       { dtickrange: [null, 86400000 * 27], value: "%Y-%m-%d" },
       { dtickrange: ["M1", "M11"], value: "%Y-%m" },
       { dtickrange: ["M12", null], value: "%Y" },
@@ -68,6 +71,9 @@
       layout[name] = axisStyle(styles, given[name]);
       layout[name].title = Object.assign({ standoff: 8, font: { size: 12 } }, given[name].title);
     }
+    if (narrow() && figure.traces.length > 4) {
+      Object.assign(layout.legend, { x: -0.12, entrywidth: 0.56, entrywidthmode: "fraction", font: { size: 10, color: get("ink") } });
+    }
     if (logs.has(figure.key)) layout.yaxis.type = "log";
     return layout;
   };
@@ -79,9 +85,11 @@
     // A long legend takes several lines on a narrow screen; the curves keep their height.
     const lines = narrow() ? Math.max(0, Math.ceil(figure.traces.length / 2) - 2) : 0;
     place.style.height = `${Number(place.dataset.height) + 22 * lines}px`;
-    Plotly.react(place, coloured(figure.traces, styles).map((trace) => coloured(trace, styles)), layoutOf(figure, styles), {
-      displayModeBar: false, responsive: true, doubleClick: "reset", scrollZoom: false, locale: "en",
-    });
+    const traces = figure.traces.map((trace) => coloured(trace, styles));
+    const layout = layoutOf(figure, styles, place.clientWidth);
+    // A width of its own makes the drawing follow the paper at once, not with the next event.
+    Object.assign(layout, { width: place.clientWidth, height: place.clientHeight });
+    Plotly.react(place, traces, layout, { displayModeBar: false, doubleClick: "reset", scrollZoom: false });
   };
   const drawAll = () => store.figures.forEach(draw);
 
@@ -116,10 +124,22 @@
   window.addEventListener("beforeprint", () => {
     worn = root.dataset.theme;
     wear("light");
+    document.body.classList.add("printing");
     drawAll();
     for (const element of document.querySelectorAll("details")) element.open = true;
   });
-  window.addEventListener("afterprint", () => { wear(worn); drawAll(); });
+  window.addEventListener("afterprint", () => {
+    document.body.classList.remove("printing");
+    wear(worn);
+    drawAll();
+  });
+  let drawn = window.innerWidth;
+  let pending = 0;
+  window.addEventListener("resize", () => {
+    clearTimeout(pending);
+    // The bars of a phone's browser change the height while scrolling; only the width matters here.
+    pending = setTimeout(() => { if (window.innerWidth !== drawn) { drawn = window.innerWidth; drawAll(); } }, 120);
+  });
 
   // One figure a turn, so that the page answers while it is being drawn.
   const queue = store.figures.slice();
