@@ -12,5 +12,5 @@ def features(panel):
         windows = np.lib.stride_tricks.sliding_window_view(returns, 32, axis=0)
         spectrum = np.fft.rfft(windows, axis=-1)
         spectrum[..., 8:] = 0
-        out[63:] = np.fft.irfft(spectrum, n=32, axis=-1)[..., -1]
+        out[31:] = np.fft.irfft(spectrum, n=32, axis=-1)[..., -1]
     return out[:, :, None]

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+FAST, SLOW = (2, 5, 10), (12, 20, 40)
+
 
 def mean_of(close, window):
     return pd.DataFrame(close).rolling(window, min_periods=window).mean().to_numpy()
 
 
-def table(panel, fast, slow):
-    close = panel["close"].astype(float)
-    rising = (mean_of(close, fast) > mean_of(close, slow)) & panel.member
+def invested(rising):
     return rising / np.maximum(rising.sum(axis=1, keepdims=True), 1)
 
 
@@ -22,11 +22,13 @@ def best_pair(panel):
     later = np.zeros(close.shape)
     later[:-1] = np.nan_to_num(close[1:] / close[:-1] - 1)
 
+    means = {window: mean_of(close, window) for window in (*FAST, *SLOW)}
+
     def ratio(pair):
-        earned = (table(panel, *pair) * later).sum(axis=1)
+        earned = (invested((means[pair[0]] > means[pair[1]]) & panel.member) * later).sum(axis=1)
         return earned.mean() / max(earned.std(), 1e-12)
 
-    return max(itertools.product((2, 5, 10), (12, 20, 40)), key=ratio)
+    return max(itertools.product(FAST, SLOW), key=ratio)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Cross:
         return self.slow
 
     def weights(self, panel):
-        return table(panel, self.fast, self.slow)
+        close = panel["close"].astype(float)
+        return invested((mean_of(close, self.fast) > mean_of(close, self.slow)) & panel.member)
 
     def decide(self, view, book):
         return self.weights(view)[-1]
