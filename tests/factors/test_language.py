@@ -22,14 +22,20 @@ leaves = st.one_of(
 )
 
 
+def constant(argument):
+    return st.floats(max(-10.0, argument.least), min(10.0, argument.most))
+
+
 def calls(inner):
     kinds = {
         "series": inner,
         "window": st.integers(4, 300),
-        "constant": st.floats(-10, 10),
         "group": st.sampled_from(["sector", "industry"]),
     }
-    rows = [st.tuples(st.just(row.name), *(kinds[a.kind] for a in row.arguments)) for row in OPERATORS]
+    rows = [
+        st.tuples(st.just(row.name), *(constant(a) if a.kind == "constant" else kinds[a.kind] for a in row.arguments))
+        for row in OPERATORS
+    ]
     return st.one_of(rows).map(lambda parts: Expr.call(*parts))
 
 
@@ -131,11 +137,14 @@ def test_precedence_and_defaults(text, equal):
         ("close.shift(1)", "column 6", "'.'", "names"),
         ("1 + ts_mean(close, volume)", "column 5", "volume", "literal"),
         ("ts_mean(close, 10001)", "column 1", "10001", "10000"),
-        ("ts_std(close, 1)", "column 1", "1", "2 to"),
-        ("ts_mean(close, 0)", "column 1", "0", "1 to"),
+        ("ts_std(close, 1)", "column 1", "1", "is 2 to"),
+        ("ts_mean(close, 0)", "column 1", "0", "is 1 to"),
         ("1 + rank(a, b)", "column 5", "2 arguments", "rank(x)"),
         ("1 + 1e999", "column 5", "inf", "finite"),
         ("indneutralize(a, 3)", "column 1", "3", "labels"),
+        ("ts_quantile(close, 5, 1.5)", "column 1", "1.5", "0 to 1"),
+        ("winsorize(close, -1)", "column 1", "-1", "0 to"),
+        ("\u00a0close", "column 1", "xa0", "names"),
         ("", "column 1", "the end", "a name"),
     ],
 )

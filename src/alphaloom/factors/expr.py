@@ -9,7 +9,7 @@ from typing import Any, NoReturn, SupportsFloat
 from weakref import WeakValueDictionary
 
 from alphaloom.errors import FormulaError, GrammarError, LookaheadError
-from alphaloom.factors.ops import BY_NAME, WINDOW_CAP, Argument, Operator
+from alphaloom.factors.ops import BY_NAME, Argument, Operator
 
 __all__ = ["MAX_DEPTH", "Expr", "nearest"]
 
@@ -203,19 +203,20 @@ def _checked(operator: Operator, argument: Argument, given: Expr | float | str |
         return expr
     if expr.op != "number":
         raise GrammarError(f"a {argument.kind} must be a literal number", found=_short(expr), where=place)
-    return expr if argument.kind == "constant" else _checked_window(operator, argument, expr)
+    return _checked_literal(operator, argument, expr)
 
 
-def _checked_window(operator: Operator, argument: Argument, expr: Expr) -> Expr:
+def _checked_literal(operator: Operator, argument: Argument, expr: Expr) -> Expr:
     place = f"argument {argument.name} of {operator.name}"
-    rows = math.floor(float(expr.value or 0.0))
-    if rows < 0:
-        raise LookaheadError("a window reaches back, never forward", found=rows, where=place)
-    if not argument.least <= rows <= WINDOW_CAP:
-        raise GrammarError(
-            f"a window of {operator.name} is {argument.least} to {WINDOW_CAP} rows", found=rows, where=place
-        )
-    return Expr.number(rows)
+    value = float(expr.value or 0.0)
+    if argument.kind == "window":
+        value = math.floor(value)
+        if value < 0:
+            raise LookaheadError("a window reaches back, never forward", found=value, where=place)
+    if not argument.least <= value <= argument.most:
+        rule = f"the {argument.kind} {argument.name} of {operator.name} is {argument.least:g} to {argument.most:g}"
+        raise GrammarError(rule, found=value, where=place)
+    return Expr.number(value)
 
 
 def _short(expr: Expr) -> str:

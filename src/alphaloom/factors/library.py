@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class FactorSet:
         """The factors' names, in order."""
         return tuple(factor.name for factor in self.factors)
 
-    @property
+    @cached_property
     def lookback(self) -> int:
         """How many rows before today the set reads at most."""
         return max(lookback(factor.expr) for factor in self.factors)

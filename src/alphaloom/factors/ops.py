@@ -26,12 +26,13 @@ EMA_TAIL = 8.1
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of an operator: its kind, its default where it may be left out, its least window."""
+    """One argument of an operator: its kind, its default where it may be left out, the bounds of a literal."""
 
     name: str
     kind: Kind
     default: float | None = None
-    least: int = 1
+    least: float = -math.inf
+    most: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ def _ema(windows: tuple[int, ...]) -> int:
 
 
 _KINDS: dict[str, Kind] = {"g": "group", "d": "window"}
+_BOUNDS = {"Q": (0.0, 1.0), "K": (0.0, math.inf)}
 _SPEC = "factor specification 2.3"
 
 
@@ -99,9 +101,8 @@ def _arguments(text: str, least: int = 1) -> tuple[Argument, ...]:
     for word in text.split():
         name, _, default = word.partition("=")
         kind: Kind = "constant" if name.isupper() else _KINDS.get(name, "series")
-        found.append(
-            Argument(name.lower(), kind, float(default) if default else None, least if kind == "window" else 1)
-        )
+        low, high = (least, WINDOW_CAP) if kind == "window" else _BOUNDS.get(name, (-math.inf, math.inf))
+        found.append(Argument(name.lower(), kind, float(default) if default else None, low, high))
     return tuple(found)
 
 

@@ -12,9 +12,10 @@ from alphaloom.factors.ops import BY_NAME, BY_SYMBOL, Operator
 __all__ = ["parse", "printed"]
 
 MAX_LENGTH = 1_000_000
+_BLANK = " \t\n\r\f\v"
 _COMPARISON = BY_NAME["less"].precedence
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+    r"[ \t\n\r\f\v]*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
     r"|(?P<word>[A-Za-z_][A-Za-z0-9_]*)"
     r"|(?P<symbol><=|>=|==|!=|[-+*/<>&|!(),]))",
     re.ASCII,
@@ -44,11 +45,11 @@ def parse(text: str) -> Expr:
 
 
 def _tokens(text: str) -> list[_Token]:
-    found, at, end = [], 0, len(text.rstrip())
+    found, at, end = [], 0, len(text.rstrip(_BLANK))
     while at < end:
         match = _TOKEN.match(text, at)
         if match is None or match.lastgroup is None:
-            start = at + len(text[at:]) - len(text[at:].lstrip())
+            start = at + len(text[at:]) - len(text[at:].lstrip(_BLANK))
             raise GrammarError(
                 "a formula is made of names, numbers, operators, commas and brackets",
                 found=repr(text[start]),

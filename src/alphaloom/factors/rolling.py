@@ -272,21 +272,21 @@ def decay_linear(x: Grid, d: int) -> Grid:
 
 def ema(x: Grid, d: int) -> Grid:
     terms, fade = ema_terms(d), 1.0 - 2.0 / (d + 1.0)
-    known = ~np.isnan(x)
-    # Rows before the first one are not known, just as holes are: both are skipped.
-    ahead = ((terms - 1, 0), (0, 0))
-    values = np.pad(np.where(known, x, 0.0), ahead)
-    seen = np.pad(known.astype(np.float64), ahead)
 
     def merge(newer: State, older: State, a: int, _b: int) -> State:
         part = fade**a
         return newer[0] + part * older[0], newer[1] + part * older[1], newer[2] + older[2]
 
     def block(arrays: State) -> Grid:
-        top, weight, count = doubled((arrays[0], arrays[1], arrays[1]), terms, merge)
-        return np.where(count >= d, top / weight, np.nan)
+        known = ~np.isnan(arrays[0])
+        # Rows before the first one are not known, just as holes are: both are skipped.
+        ahead = ((terms - 1, 0), (0, 0))
+        seen = np.pad(known.astype(np.float64), ahead)
+        values = np.pad(np.where(known, arrays[0], 0.0), ahead)
+        top, weight, count = doubled((values, seen, seen), terms, merge)
+        return np.where(known & (count >= d), top / weight, np.nan)
 
-    return np.where(known, _windowed((values, seen), terms, block)[terms - 1 :], np.nan)
+    return _windowed((x,), 1, block)
 
 
 def _merge_largest(newer: State, older: State, a: int, _b: int) -> State:
