@@ -149,7 +149,7 @@ def line_study(**changes: Any) -> Study:
         "market": MARKET,
         "plan": WalkForward(train=60, test=40),
         "allocator": Best(),
-        "benchmarks": {"first": Constant(0)},
+        "benchmarks": {"second": Constant(1), "first": Constant(0)},
         "trials": 5,
         "seed": 11,
         "config": {"plan": {"train": 60, "test": 40}, "name": "line"},

@@ -133,4 +133,4 @@ def test_toml_refuses_what_it_cannot_hold() -> None:
 def test_json_has_no_infinities() -> None:
     text = json_text({"b": float("inf"), "a": [float("nan"), np.float64(1.5)], "c": np.int64(3)})
     assert json.loads(text) == {"a": [None, 1.5], "b": None, "c": 3}
-    assert text.index('"a"') < text.index('"b"')
+    assert list(json.loads(text)) == ["b", "a", "c"]

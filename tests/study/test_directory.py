@@ -67,7 +67,8 @@ def copy(finished: Path, tmp_path: Path) -> Path:
 
 def same(one: StudyResult, other: StudyResult) -> None:
     for name in ("name", "config", "provenance", "notes", "folds", "regimes", "summary", "benchmarks"):
-        assert getattr(one, name) == getattr(other, name), name
+        # As text, so that the order of keys counts too.
+        assert json.dumps(getattr(one, name)) == json.dumps(getattr(other, name)), name
     for name in ("daily", "ic", "quantiles", "decay", "exposure"):
         mine, theirs = getattr(one, name), getattr(other, name)
         assert list(mine) == list(theirs)

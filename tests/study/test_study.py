@@ -245,7 +245,7 @@ def test_progress_is_told(panel: Panel) -> None:
     cases.line_study().run(panel, progress=lambda *step: told.append(step))
     assert [step for step in told if step[0] == "folds"] == [("folds", k, 5) for k in range(6)]
     assert told[-1] == ("judging", 1, 1)
-    assert ("backtest", 2, 2) in told
+    assert ("backtest", 3, 3) in told
 
 
 def test_an_executor_gets_the_folds(panel: Panel, found: StudyResult) -> None:

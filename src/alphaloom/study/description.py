@@ -114,8 +114,11 @@ def _classes(description: Any) -> set[str]:
 
 
 def json_text(value: Any) -> str:
-    """Plain values as JSON with sorted keys; a number that is not finite becomes null."""
-    return json.dumps(_finite(value), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    """Plain values as JSON; a number that is not finite becomes null.
+
+    Keys keep their order, so that what is read back lists benchmarks and columns as the study did.
+    """
+    return json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _finite(value: Any) -> Any:

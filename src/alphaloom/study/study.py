@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -85,9 +86,8 @@ class Study:
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """The configuration that is stored with the run."""
-        described: dict[str, Any] = describe(self.config if self.config else self)
-        return described
+        """The configuration that is stored with the run, exactly as `study.toml` gives it back."""
+        return tomllib.loads(toml_text(describe(self.config if self.config else self)))
 
     def run(
         self,
