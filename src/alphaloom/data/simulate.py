@@ -88,6 +88,8 @@ def simulate(market: EmbeddedMarket) -> Panel:
     last bar; `close / adj_factor` is the raw price of the day. Every field of row t was known at its close.
     Missing: a halted bar has NaN prices and no volume; an asset that leaves is paid its last close in full, so a
     `delist_loss` would count a bankruptcy's loss twice.
+    With `price_limit` an asset cannot be sold at a limit-down open; a target that leaves such exits out is a little too
+    kind to volatile assets, in the noise twin as well.
     """
     days, draws, clock, path = _run(market)
     fields, shape = _fields(market, draws, clock, path), (market.days, market.assets)

@@ -16,7 +16,7 @@ SECTORS = ("energy", "materials", "industrials", "consumer", "health", "financia
 
 # Streams are keyed by name: a component that draws more or less shifts no other, and a new one gets a new key.
 _STREAMS = ("traits", "market", "sector", "idio", "jump", "vol", "volume", "range", "fate", "halt", "news", "accounts")
-_STREAMS += ("events", "names", "text", "rates")
+_STREAMS += ("events", "names", "tone", "rates", "regime", "swing", "filing", "ratios", "wording")
 
 
 def stream(seed: int, component: str) -> np.random.Generator:
@@ -104,11 +104,10 @@ def _shocks(seed: int, sizes: Sizes) -> dict[str, Grid]:
     T, N, S = sizes.T, sizes.N, len(SECTORS)
     jumps = stream(seed, "jump").random((T, 2, N))
     size = np.where(jumps[:, 0] < 0.5, 1.0, -1.0) * (0.04 + 0.2 * np.abs(jumps[:, 0] - 0.5))
-    market = stream(seed, "market")
     return {
         "market": _student(stream(seed, "market"), 7, (T, 2)),
-        "market_vol": stream(seed, "rates").spawn(1)[0].standard_normal(T),
-        "switch": market.spawn(1)[0].random(T),
+        "market_vol": stream(seed, "swing").standard_normal(T),
+        "switch": stream(seed, "regime").random(T),
         "sectors": _student(stream(seed, "sector"), 7, (T, 2, S)),
         "idio": _student(stream(seed, "idio"), 5, (T, 2, N)),
         "jump": np.where(jumps[:, 1] < 1 / 200, size, 0.0),
@@ -120,17 +119,16 @@ def _shocks(seed: int, sizes: Sizes) -> dict[str, Grid]:
 
 def _happenings(seed: int, sizes: Sizes) -> dict[str, Grid]:
     T, N, Q = sizes.T, sizes.N, sizes.Q
-    tone, accounts = stream(seed, "text"), stream(seed, "accounts")
     return {
         "fate": stream(seed, "fate").random((T, 3, N)),
         "halt": stream(seed, "halt").random((T, 2, N)),
         "news": stream(seed, "news").random((T, N)),
-        "tone": tone.standard_normal((T, N)),
+        "tone": stream(seed, "tone").standard_normal((T, N)),
         "rates": stream(seed, "rates").standard_normal(T),
         "splits": stream(seed, "events").random((T, N)),
-        "book": accounts.standard_normal((Q, N)),
-        "lag": accounts.spawn(1)[0].integers(20, 61, (Q, N)),
-        "ratios": accounts.spawn(1)[0].standard_normal((Q, 3, N)),
+        "book": stream(seed, "accounts").standard_normal((Q, N)),
+        "lag": stream(seed, "filing").integers(20, 61, (Q, N)),
+        "ratios": stream(seed, "ratios").standard_normal((Q, 3, N)),
     }
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["walk"]
 
-NORMAL, DISTRESSED, BID = 0, 1, 2
+_NORMAL, _DISTRESSED, _BID = 0, 1, 2
 _DAY_VARIANCE = 0.65  # of a bar's variance, the part between open and close
 _CALM, _STRESS, _USUAL = 0.0075, 0.0165, 0.0105  # daily volatility of the market: two regimes, the long run
 _SECTOR = 0.0045  # daily volatility of a sector factor
@@ -67,6 +67,7 @@ def walk(market: EmbeddedMarket, draws: Draws, *, clock: Clock) -> Path:
         _record(path, state, t=t, started=started, vol=vol)
         _close_accounts(path, state, draws=draws, clock=clock, t=t)
         _publish(path, state, market=market, draws=draws, t=t)
+        _quote_macro(path, state, draws=draws, t=t)
         _meet_fates(state, draws, t=t, live=started & ~state.halted, verdict=verdict, intensity=market.delistings)
         state.expected = np.zeros_like(vol) if market.noise else expected_returns(path, market, clock=clock, t=t)
         path.planted[t] = state.expected
@@ -107,7 +108,7 @@ def _meet_events(path: Path, state: _State, *, draws: Draws, t: int, started: Gr
     luck = (draws.splits[t] < 0.03) & started & ~state.halted & (t > draws.first)
     ratio = np.where(luck & (raw > 150.0), np.where(raw > 320.0, 4.0, 2.0), np.where(luck & (raw < 4.0), 0.1, 1.0))
     payday = ((t - draws.phase) % 63 == 0) & started & ~state.halted & (t > draws.first)
-    due = payday & (state.fate == NORMAL) & (ratio == 1.0)
+    due = payday & (state.fate == _NORMAL) & (ratio == 1.0)
     paid = np.where(due, draws.pays / 4.0, 0.0)
     path.dividend[t] = paid * raw
     state.growth = state.growth * ratio / (1.0 - paid)
@@ -126,10 +127,10 @@ def _shocks(state: _State, draws: Draws, *, t: int) -> tuple[Grid, Grid]:
     wide = 1.3 if state.stressed else 1.0
     sector = _SECTOR * wide * draws.sectors[t] * split[:, None]
     vol = draws.base_vol * np.exp(state.logvol) * (1.2 if state.stressed else 1.0)
-    vol = vol * np.where(state.fate == DISTRESSED, 2.3, 1.0)
+    vol = vol * np.where(state.fate == _DISTRESSED, 2.3, 1.0)
     own = vol * draws.idio[t] * split[:, None]
     own[0] += draws.jump[t]
-    reach = np.clip(state.anchor / state.price, 0.6, 1.7) * np.where(state.fate == BID, 0.12, 1.0)
+    reach = np.clip(state.anchor / state.price, 0.6, 1.7) * np.where(state.fate == _BID, 0.12, 1.0)
     state.last_market = float(common.sum() / _CALM)
     moves = reach * (draws.beta * common[:, None] + sector[:, draws.sector] + own)
     return vol * reach, np.clip(moves, -0.3, 0.3)
@@ -159,21 +160,21 @@ def _verdicts(state: _State, draws: Draws, *, t: int, live: Grid, intensity: flo
     A distressed firm that has lost more than half is saved or ruined; a rumoured bid is made or denied.
     """
     chance, side = draws.fate[t, 0], np.where(draws.fate[t, 1] < 0.5, -1.0, 1.0)
-    court = live & (state.fate == DISTRESSED) & (state.price < 0.45 * state.mark) & (chance < 1 / 12)
-    rumour = live & (state.fate == NORMAL) & (chance > 1.0 - 0.035 / 252 * intensity)
+    court = live & (state.fate == _DISTRESSED) & (state.price < 0.45 * state.mark) & (chance < 1 / 12)
+    rumour = live & (state.fate == _NORMAL) & (chance > 1.0 - 0.035 / 252 * intensity)
     return np.where(court, 0.5 * side, np.where(rumour, 0.2 * side, 0.0))
 
 
 def _meet_fates(state: _State, draws: Draws, *, t: int, live: Grid, verdict: Grid, intensity: float) -> None:
     """After the close: who falls into distress, who recovers, who is bid for, and who trades no more."""
     chance, was = draws.fate[t, 0], state.fate
-    ruined = (was == DISTRESSED) & (verdict < 0.0)
-    merged = (was == BID) & live & (chance < 1 / 45)
-    saved = (was == DISTRESSED) & ((verdict > 0.0) | (state.price > 1.4 * state.mark))
-    falls = (was == NORMAL) & live & (verdict == 0.0) & (draws.fate[t, 2] < 0.06 / 252 * intensity)
-    state.fate = np.where(saved, NORMAL, was)
-    state.fate = np.where((was == NORMAL) & (verdict > 0.0), BID, state.fate)
-    state.fate = np.where(falls, DISTRESSED, state.fate).astype(np.int8)
+    ruined = (was == _DISTRESSED) & (verdict < 0.0)
+    merged = (was == _BID) & live & (chance < 1 / 45)
+    saved = (was == _DISTRESSED) & ((verdict > 0.0) | (state.price > 1.4 * state.mark))
+    falls = (was == _NORMAL) & live & (verdict == 0.0) & (draws.fate[t, 2] < 0.06 / 252 * intensity)
+    state.fate = np.where(saved, _NORMAL, was)
+    state.fate = np.where((was == _NORMAL) & (verdict > 0.0), _BID, state.fate)
+    state.fate = np.where(falls, _DISTRESSED, state.fate).astype(np.int8)
     state.mark = np.where(falls, state.price, state.mark)
     state.alive = state.alive & ~ruined & ~merged
 
@@ -182,8 +183,6 @@ def _record(path: Path, state: _State, *, t: int, started: Grid, vol: Grid) -> N
     path.close[t] = np.where(started, state.price, np.nan)
     path.vol[t], path.listed[t], path.halted[t] = vol, started, state.halted & started
     path.growth[t], path.split[t], path.shares[t] = state.growth, state.split, state.shares
-    state.rate = float(np.clip(state.rate, 0.001, 0.06))
-    path.rate[t], path.stress[t] = state.rate, state.stressed
 
 
 def _close_accounts(path: Path, state: _State, *, draws: Draws, clock: Clock, t: int) -> None:
@@ -209,7 +208,12 @@ def _publish(path: Path, state: _State, *, market: EmbeddedMarket, draws: Draws,
     feeling = draws.tone[t] + 0.5 * np.clip(surprise, -3.0, 3.0)
     path.tone[t] = np.where(spoken, np.where(feeling > 0.6, 1.0, np.where(feeling < -0.6, -1.0, 0.0)), 0.0)
     path.mood[t] = path.tone[t] + (0.75 * path.mood[t - 1] if t else 0.0)
-    level = _STRESS if state.stressed else _CALM
-    now = level * np.exp(state.logvol_market)
+
+
+def _quote_macro(path: Path, state: _State, *, draws: Draws, t: int) -> None:
+    """The market's implied volatility, which expects a part of today's to fade, and the yearly rate of cash."""
+    now = (_STRESS if state.stressed else _CALM) * np.exp(state.logvol_market)
     path.vix[t] = 110.0 * np.sqrt(252.0 * (0.7 * now**2 + 0.3 * _USUAL**2))
-    state.rate += 0.0004 * draws.rates[t] * np.sqrt(max(state.rate, 1e-4) / 0.02) * 0.5 + (0.02 - state.rate) / 700.0
+    path.rate[t], path.stress[t] = state.rate, state.stressed
+    step = 0.0002 * draws.rates[t] * np.sqrt(state.rate / 0.02)
+    state.rate = float(np.clip(state.rate + step + (0.02 - state.rate) / 700.0, 0.001, 0.06))

@@ -80,7 +80,7 @@ def headlines(seed: int, times: Grid, *, spoken: Grid, tone: Grid, firms: tuple[
     """
     names, sector = firms
     rows, columns = np.nonzero(spoken)
-    rng = stream(seed, "text").spawn(1)[0]
+    rng = stream(seed, "wording")
     chance = rng.random((len(rows), 3))
     session = 60.0 + chance[:, 1] * 23_300.0
     morning = 24_000.0 + chance[:, 1] * 15_000.0
