@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,14 +40,25 @@ _HOME = {
 }
 
 
+class _Door(ModuleType):
+    """The room's module: a public name stays what it is when a submodule of the same name is imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and name in _HOME:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Door
+
+
 def __getattr__(name: str) -> Any:
     # Frames and calendars take half a second to import, so a name is fetched when it is first asked for.
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = import_module(f"{__name__}.{_HOME[name]}")
-    # All names of that module at once: importing `simulate` has just bound the module's own name, not the function.
-    globals().update({public: getattr(home, public) for public, module in _HOME.items() if module == _HOME[name]})
-    return globals()[name]
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -32,8 +32,8 @@ METHODS: Mapping[str, str] = {
 
 def choose_method(columns: list[str], wanted: str = "auto") -> str:
     """The way to adjust that the columns allow.   Raises: DataError if the wanted one lacks its column."""
-    needs = {"adj_close": ("adj_close",), "chained": ("adj_close",), "preclose": ("preclose",)}
-    needs["events"] = ("split", "dividend")
+    needs: dict[str, tuple[str, ...]] = {"adj_close": ("adj_close",), "chained": ("adj_close",)}
+    needs |= {"preclose": ("preclose",), "events": ("split", "dividend")}
     if wanted == "auto":
         return next((name for name in ("adj_close", "preclose", "events") if _has(columns, needs[name])), "none")
     if wanted not in METHODS:

@@ -14,7 +14,7 @@ from alphaloom.data.adjust import adjustment_factors
 from alphaloom.data.knowledge import Axes
 from alphaloom.units import ONE, Unit, standard_unit
 
-__all__ = ["HIDDEN", "Grids", "grids_of", "listed_grid"]
+__all__ = ["HIDDEN", "Grids", "grids_of", "listed_grid", "with_factors"]
 
 # Fields that only served the adjustment; a panel holds them when they are asked for by name.
 HIDDEN = ("adj_close", "preclose", "split", "dividend")
@@ -34,23 +34,17 @@ class Grids:
     notes: list[str]
 
 
-def grids_of(
-    frame: pl.DataFrame,
-    method: str,
-    *,
-    splits_in_close: bool,
-    start: np.datetime64 | None,
-    names: Sequence[str] | None,
-    dtype: Any,
-) -> Grids:
-    """Scatters a table sorted by asset and time onto (T, N) grids, adjusted as of its last row.
-
-    `start` cuts the rows after the factors were made. `names` are the wanted fields; None takes all but the hidden.
-    """
+def with_factors(frame: pl.DataFrame, method: str, *, splits_in_close: bool) -> pl.DataFrame:
+    """The table with the price factor and the share factor of every bar, as of its last row."""
     factor, shares = adjustment_factors(frame, method, splits_in_close=splits_in_close)
-    frame = frame.with_columns(adj_factor=pl.Series(factor), _shares=pl.Series(shares))
-    if start is not None:
-        frame = frame.filter(pl.col("time") >= start)
+    return frame.with_columns(adj_factor=pl.Series(factor), _shares=pl.Series(shares))
+
+
+def grids_of(frame: pl.DataFrame, *, names: Sequence[str] | None, dtype: Any) -> Grids:
+    """Scatters a table that bears its factors onto (T, N) grids of adjusted values.
+
+    `names` are the wanted fields; None takes all but those that only served the adjustment.
+    """
     times = frame["time"].unique().sort()
     assets = frame["asset"].unique().sort()
     axes = Axes(times.to_numpy().astype("datetime64[ns]"), assets.to_list())
@@ -98,9 +92,9 @@ def _scaled(table: pl.DataFrame, name: str, unit: Unit) -> NDArray[np.float64]:
     if name == "adj_factor":
         return values
     if unit.price and not unit.share:
-        return values * table["adj_factor"].to_numpy()
-    if unit.share and not unit.price:
-        return values * table["_shares"].to_numpy()
+        values = values * table["adj_factor"].to_numpy()
+    elif unit.share and not unit.price:
+        values = values * table["_shares"].to_numpy()
     return values
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,8 @@ def check_calendar(calendar: str | None) -> None:
 
 
 def _day(when: np.datetime64) -> np.datetime64:
-    return when.astype("datetime64[D]").astype("datetime64[ns]")
+    day: np.datetime64 = when.astype("datetime64[D]").astype("datetime64[ns]")
+    return day
 
 
 def _calendar(calendar: str, first: np.datetime64, last: np.datetime64) -> Any:
@@ -62,7 +64,10 @@ def _calendar(calendar: str, first: np.datetime64, last: np.datetime64) -> Any:
     start = str((first - np.timedelta64(7, "D")).astype("datetime64[D]"))
     end = str((last + np.timedelta64(7, "D")).astype("datetime64[D]"))
     try:
-        return exchange_calendars.get_calendar(calendar, start=start, end=end)
+        with warnings.catch_warnings():
+            # The library still calls what newer pandas releases announce as changing; its users cannot help that.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return exchange_calendars.get_calendar(calendar, start=start, end=end)
     except ValueError as error:
         raise DataError(
             "the calendar must cover the dates of the data",

@@ -53,8 +53,8 @@ def cover_finding(spells: pl.DataFrame, lives: pl.DataFrame) -> Finding | None:
     if spells.height == 0 or lives.height == 0:
         return None
     axes = Axes(np.array([], dtype="datetime64[ns]"), lives["asset"].to_list())
-    begun = lives["first"].min()
-    relevant = spells.filter(pl.col("end").is_null() | (pl.col("end") > begun))
+    begun = pl.Series(lives["first"]).dt.date().min()
+    relevant = spells.filter(pl.col("end").is_null() | (pl.col("end").dt.date() > begun))
     absent = sorted({name for name in relevant["asset"].to_list() if axes.column(name) < 0})
     if not absent:
         return None
@@ -66,7 +66,7 @@ def cover_finding(spells: pl.DataFrame, lives: pl.DataFrame) -> Finding | None:
         rule="missing_members",
         severity="warning",
         count=len(absent),
-        sentence=f"index members since {begun:%Y-%m-%d} that the store lacks, such as {', '.join(absent[:8])}; "
+        sentence=f"index members since {begun!s} that the store lacks, such as {', '.join(absent[:8])}; "
         "a back-test on the rest is biased upward",
         examples=years,
     )

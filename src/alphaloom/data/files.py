@@ -58,11 +58,13 @@ class SeriesFile:
 class MarketFiles:
     """The files beside the prices, each optional, and how the prices are to be understood.
 
-    `membership`: asset, start, end, one row per spell; the end is the first day outside. `sectors`: asset and label
-    columns (`label_columns`, by default those named sector, industry or group), with a date column or undated.
-    `series`: name -> file, `benchmark`: the file of the index level. `fundamentals`: asset, period_end, available_date, numbers;
-    visible `fundamentals_lag` days after the available date. `documents`: time of availability, text, asset, kind.
-    `actions`: asset, ex-date, split, dividend. A file may be given as a path, a pandas frame or a polars frame.
+    `membership`: asset, start, end, one row per spell; the end is the first day outside.
+    `sectors`: asset and label columns (`label_columns`, by default those named sector, industry or group), with a date
+    column or undated.
+    `series`: name -> file; `benchmark`: the file of the index level.
+    `fundamentals`: asset, period_end, available_date, numbers; visible `fundamentals_lag` days after that date.
+    `documents`: time of availability, text, asset, kind. `actions`: asset, ex-date, split, dividend.
+    A file may be given as a path, a pandas frame or a polars frame.
     `adjustment`: auto, adj_close, chained, events, preclose or none. `revise` accepts changed rows for known bars.
     """
 

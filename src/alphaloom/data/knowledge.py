@@ -95,13 +95,19 @@ def _carry(source: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(np.where(last >= 0, carried, -1))
 
 
+def _whole_days(times: Times) -> bool:
+    return bool((times == times.astype("datetime64[D]")).all())
+
+
 def series_row(table: pl.DataFrame, times: Times, options: Mapping[str, Any]) -> NDArray[np.float64]:
     """A series on the panel's bars, each value no earlier than its publication.   Shape: (T,).
 
     Missing: without `carry` a bar on which nothing was published is NaN.
     """
     when = table["time"].to_numpy() + int(options["lag_days"]) * _DAY
-    # A bar carries the stamp of its day, so a value of that day is complete with it.
+    # A daily bar bears the stamp of its day and is complete with that day's value; a bar inside a day is not.
+    if not _whole_days(times) and _whole_days(when):
+        when = when + _DAY
     rows = np.searchsorted(times, when, side="left") + int(options["lag_bars"])
     # What was published before the first bar matters only where it is carried into it.
     usable = (rows < len(times)) & ((when >= times[0]) | bool(options["carry"]))
@@ -150,8 +156,7 @@ def corpus_of(table: pl.DataFrame, axes: Axes, calendar: str | None) -> tuple[Co
     when = table["available"].to_numpy().astype("datetime64[ns]")
     dated_only = table["dated_only"].to_numpy()
     when = np.where(dated_only, when + _DAY, when)
-    daily = bool((axes.times == axes.times.astype("datetime64[D]")).all())
-    if calendar is not None and daily and not dated_only.all():
+    if calendar is not None and _whole_days(axes.times) and not dated_only.all():
         days, closes = session_closes(calendar, axes.times[0], axes.times[-1] + 7 * _DAY)
         place = np.searchsorted(closes, when, side="left")
         stamped = np.where(place < len(days), days[np.minimum(place, len(days) - 1)], when)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -55,7 +56,13 @@ def merge_bars(old: pl.DataFrame | None, new: pl.DataFrame, *, revise: bool) -> 
 
 
 def _no_revisions() -> pl.DataFrame:
-    schema = {"asset": pl.String, "time": pl.Datetime("ns"), "field": pl.String, "old": pl.Float64, "new": pl.Float64}
+    schema: dict[str, Any] = {
+        "asset": pl.String,
+        "time": pl.Datetime("ns"),
+        "field": pl.String,
+        "old": pl.Float64,
+        "new": pl.Float64,
+    }
     return pl.DataFrame(schema=schema)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import polars as pl
 
 from alphaloom.errors import DataError
@@ -96,13 +94,12 @@ def _from_zoned(text: pl.Series, where: str, first_row: int) -> tuple[pl.Series,
 
 def _from_text(text: pl.Series, where: str, first_row: int) -> pl.Series:
     text = text.set(text == "", None)
-    best: pl.Series | None = None
+    candidates: list[pl.Series] = []
     for form in _DATES + _STAMPS:
-        parsed: Any = text.str.to_date(form, strict=False) if form in _DATES else _stamps(text, form)
+        parsed: pl.Series = text.str.to_date(form, strict=False) if form in _DATES else _stamps(text, form)
         if parsed.null_count() == text.null_count():
             return parsed.cast(pl.Datetime("ns"))
-        if best is None or parsed.null_count() < best.null_count():
-            best = parsed
+        candidates.append(parsed)
     ordered = [text.str.to_date(form, strict=False) for form in _ORDERED]
     whole = [parsed for parsed in ordered if parsed.null_count() == text.null_count()]
     if len(whole) == 2 and not (whole[0] == whole[1]).all():
@@ -114,8 +111,7 @@ def _from_text(text: pl.Series, where: str, first_row: int) -> pl.Series:
         )
     if whole:
         return whole[0].cast(pl.Datetime("ns"))
-    closest = min([best, *ordered], key=lambda parsed: parsed.null_count())  # type: ignore[union-attr]
-    assert closest is not None
+    closest = min([*candidates, *ordered], key=lambda parsed: parsed.null_count())
     row = int((closest.is_null() & text.is_not_null()).arg_true()[0])
     raise DataError(
         f"the column {text.name!r} must hold dates",

@@ -70,11 +70,12 @@ def _move_screens(moves: pl.DataFrame, method: str) -> Iterator[_Screened]:
     )
     if method != "none":
         differing = moves.filter(apart > _APART)
+        given = method in ("adj_close", "chained")
         yield (
             "adjusted_raw_disagreement",
-            "warning",
+            "warning" if given else "info",
             "adjusted and raw return more than 5 points apart without a split that explains it "
-            "(spin-offs, special dividends, wrong adjustment)",
+            + ("(spin-offs, special dividends, wrong adjustment)" if given else "(large dividends and ex-rights days)"),
             differing.with_columns(value=apart).sort(apart, descending=True),
             ("raw", "adjusted"),
         )
@@ -133,7 +134,13 @@ def _calendar_screens(frame: pl.DataFrame, calendar: str | None) -> Iterator[_Sc
         stamps = span.to_numpy()
         known = sessions(calendar, stamps.min(), stamps.max())
         odd = days.join(pl.DataFrame({"time": known}), on="time", how="anti")
-        yield ("not_a_session", "warning", f"rows on days on which {calendar} was closed; kept", odd.sort("time"), ())
+        yield (
+            "not_a_session",
+            "warning",
+            f"rows on days on which {calendar} was closed; stored, left out of panels",
+            odd.sort("time"),
+            (),
+        )
     daily = days.unique() if (priced["time"] != days["time"]).any() else days
     if calendar is None:
         lives = daily.group_by("asset").agg(first=pl.col("time").min(), last=pl.col("time").max())

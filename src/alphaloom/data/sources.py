@@ -103,7 +103,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _is_pandas(source: Any) -> bool:
-    return type(source).__module__.startswith("pandas.") and hasattr(source, "columns")
+    return type(source).__module__.split(".")[0] == "pandas" and hasattr(source, "columns")
 
 
 def _from_pandas(source: Any) -> pl.DataFrame:
@@ -113,8 +113,8 @@ def _from_pandas(source: Any) -> pl.DataFrame:
         source = source.reset_index()
     elif str(index.dtype).startswith("datetime64"):
         source = source.rename_axis("date").reset_index()
-    source.columns = [str(name) for name in source.columns]
-    return pl.from_pandas(source)
+    frame: pl.DataFrame = pl.from_pandas(source.rename(columns=str))
+    return frame
 
 
 def expand(sources: Any) -> list[Any]:

@@ -10,14 +10,15 @@ import numpy as np
 import polars as pl
 
 from alphaloom.corpus import Corpus
-from alphaloom.data.adjust import METHODS, with_events
-from alphaloom.data.assemble import Grids, grids_of, listed_grid
+from alphaloom.data.adjust import with_events
+from alphaloom.data.assemble import Grids, grids_of, listed_grid, with_factors
 from alphaloom.data.columns import near
 from alphaloom.data.commit import MANIFEST, locked, read_manifest, sweep
 from alphaloom.data.coverage import cover, cover_sentence
 from alphaloom.data.findings import ValidationReport
 from alphaloom.data.knowledge import Axes, corpus_of, fundamentals_grid, labels_grid, membership_grid, series_row
 from alphaloom.data.statements import statement_unit
+from alphaloom.data.views import cut_after, last_moment, moment, no_bars, notes_of
 from alphaloom.errors import DataError
 from alphaloom.panel import Panel
 from alphaloom.units import Unit
@@ -99,24 +100,19 @@ class Store:
             self._check_assets(assets)
         scans = list(self._scans(manifest, start, end))
         if not scans:
-            raise DataError(
-                "the wanted span must hold bars",
-                found=f"{start or 'the start'} to {end or 'the end'}",
-                where=str(self.path),
-                fix=f"the store spans {manifest['first']} to {manifest['last']}",
-            )
+            raise no_bars(manifest, self.path)
         table = pl.concat(scans, how="diagonal")
         if start is not None:
-            table = table.filter(pl.col("time") >= _moment(start))
+            table = table.filter(pl.col("time") >= pl.lit(moment(start)))
         if end is not None:
-            table = table.filter(pl.col("time") <= _until(end))
+            table = table.filter(pl.col("time") <= pl.lit(last_moment(end)))
         if assets is not None:
             table = table.filter(pl.col("asset").is_in(list(assets)))
         return _collected(table, self.path).sort("asset", "time")
 
     def _scans(self, manifest: Mapping[str, Any], start: When, end: When) -> Iterator[pl.LazyFrame]:
-        low = _moment(start).astype("datetime64[Y]").astype(int) + 1970 if start is not None else -(10**6)
-        high = _until(end).astype("datetime64[Y]").astype(int) + 1970 if end is not None else 10**6
+        low = _year(moment(start)) if start is not None else -(10**6)
+        high = _year(moment(end)) if end is not None else 10**6
         for name in sorted(manifest["files"]):
             if name.startswith("prices/") and low <= int(name.split("/")[1].removeprefix("year=")) <= high:
                 yield self._scan(name)
@@ -198,17 +194,16 @@ class Store:
         manifest = self._known()
         self._check_fields(manifest, fields)
         raw = with_events(self.prices(None, as_of, assets), self.extra("actions"))
-        # Rows beyond `end` still decide the factors before it, so the cut comes after the adjustment.
-        grids = grids_of(
-            raw,
-            manifest["adjustment"],
-            splits_in_close=manifest["splits_in_close"],
-            start=None if start is None else _moment(start),
-            names=fields,
-            dtype=dtype,
-        )
-        panel = self._furnished(manifest, grids, fields, dtype)
-        return panel if end is None else _cut(panel, _until(end))
+        table = with_factors(raw, manifest["adjustment"], splits_in_close=manifest["splits_in_close"])
+        # Factors need every row: what is cut, at the start, at the end and on closed days, is cut after them.
+        table = table.filter(~pl.col("time").dt.date().cast(pl.String).is_in(manifest["closed_days"]))
+        history = table["time"].unique().sort().to_numpy().astype("datetime64[ns]")
+        if start is not None:
+            table = table.filter(pl.col("time") >= pl.lit(moment(start)))
+        if not table.height:
+            raise no_bars(manifest, self.path)
+        panel = self._furnished(manifest, grids_of(table, names=fields, dtype=dtype), fields, history)
+        return panel if end is None else cut_after(panel, last_moment(end))
 
     def _check_fields(self, manifest: Mapping[str, Any], fields: Sequence[str] | None) -> None:
         legal = {
@@ -227,22 +222,24 @@ class Store:
                 fix=(f"did you mean {hint!r}? " if hint else "") + f"fields: {', '.join(sorted(legal))}",
             )
 
-    def _furnished(self, manifest: Mapping[str, Any], grids: Grids, fields: Sequence[str] | None, dtype: Any) -> Panel:
+    def _furnished(
+        self, manifest: Mapping[str, Any], grids: Grids, fields: Sequence[str] | None, history: Any
+    ) -> Panel:
         axes, extras = grids.axes, manifest["extras"]
         lives = self.lives()
         listed = listed_grid(lives, axes)
         spells = self.extra("membership")
         member = listed if spells is None else listed & membership_grid(spells, axes)
         labels, names = self._labels(axes)
-        stated, units = self._statements(extras, axes, fields, dtype)
+        stated, units = self._statements(extras, axes, fields, grids.fields["close"].dtype)
         series = {
-            key.removeprefix("series:"): series_row(table, axes.times, entry)
+            key.removeprefix("series:"): series_row(table, history, entry)[-len(axes.times) :]
             for key, entry in extras.items()
             if key.startswith("series:") and (table := self.extra(key)) is not None
         }
         documents = self.extra("documents")
         corpus, foreign = (Corpus.empty(), 0) if documents is None else corpus_of(documents, axes, manifest["calendar"])
-        notes = [*_notes(manifest, axes.times[-1]), *grids.notes]
+        notes = [*notes_of(manifest, axes.times[-1]), *grids.notes]
         if spells is not None:
             notes.append(cover_sentence(cover(spells, lives)))
         if foreign:
@@ -283,58 +280,8 @@ class Store:
         return grids, {name: statement_unit(name) for name in wanted}
 
 
-def _notes(manifest: Mapping[str, Any], last: np.datetime64) -> list[str]:
-    said = [f"Adjustment: {METHODS[manifest['adjustment']]}; as of {str(last)[:10]}."]
-    said.extend(manifest["notes"])
-    set_aside = {rule: count for rule, count in manifest["quarantine"].items() if count}
-    if set_aside:
-        listed = ", ".join(f"{rule} {count}" for rule, count in set_aside.items())
-        said.append(f"Quarantine: {sum(set_aside.values())} rows were set aside and are absent ({listed}).")
-    if manifest["revised"]:
-        said.append(
-            f"Revisions: {manifest['revised']} cells were changed by later imports; the panel holds the last values."
-        )
-    return said
-
-
-def _cut(panel: Panel, end: np.datetime64) -> Panel:
-    rows = int(np.searchsorted(panel.times, end, side="right"))
-    if rows == 0:
-        raise DataError("the wanted span must hold bars", found=f"none up to {end}", where="store.panel")
-    part = panel[:rows]
-    seen = np.isfinite(part["close"]).any(axis=0)
-    keep = [name for name, has in zip(part.assets, seen, strict=True) if has]
-    return part.replace() if len(keep) == len(part.assets) else _columns(part, np.flatnonzero(seen))
-
-
-def _columns(panel: Panel, chosen: Any) -> Panel:
-    place = np.full(len(panel.assets) + 1, -2, dtype=np.int64)
-    place[chosen] = np.arange(len(chosen))
-    place[-1] = -1  # the whole market keeps its own number
-    asset = place[panel.corpus.asset]
-    keep = asset > -2
-    corpus = Corpus(
-        panel.corpus.available[keep], asset[keep].astype(np.int32), panel.corpus.text[keep], panel.corpus.kind[keep]
-    )
-    grids = {
-        name: {key: value[:, chosen] for key, value in getattr(panel, name).items()} for name in ("fields", "labels")
-    }
-    masks = {name: getattr(panel, name)[:, chosen] for name in ("member", "listed", "buyable", "sellable")}
-    return panel.replace(assets=tuple(panel.assets[j] for j in chosen), corpus=corpus, **grids, **masks)
-
-
-def _moment(when: str | np.datetime64) -> np.datetime64:
-    try:
-        return np.datetime64(when, "ns")
-    except ValueError:
-        raise DataError("a date is written as 2024-01-31", found=repr(when), where="store") from None
-
-
-def _until(when: str | np.datetime64) -> np.datetime64:
-    """The last moment of a day that was named as a day, so that an end in days takes in intraday bars."""
-    moment = _moment(when)
-    whole = moment == moment.astype("datetime64[D]")
-    return moment + np.timedelta64(86_400_000_000_000 - 1, "ns") if whole else moment
+def _year(when: np.datetime64) -> int:
+    return int(when.astype("datetime64[Y]").astype(np.int64)) + 1970
 
 
 def _collected(table: pl.LazyFrame, path: Path) -> pl.DataFrame:
