@@ -39,7 +39,7 @@ class RunDirectory:
     key: str
 
     @classmethod
-    def claim(cls, path: Path, provenance: Mapping[str, Any], config: str) -> RunDirectory:
+    def claim(cls, path: Path, provenance: Mapping[str, Any], *, config: str) -> RunDirectory:
         """Take a new folder, or one that the same study on the same data began.
 
         Raises: DataError when the folder holds anything else or cannot be written.
@@ -124,7 +124,7 @@ class RunDirectory:
             return None
         facts = json.loads(header["facts"])
         kind: Kind = facts["kind"]
-        rows = signal_rows(columns, times, assets)
+        rows = signal_rows(columns, times, assets=assets)
         return Signal(times, assets, rows, kind, facts["horizon"], facts["name"]), tuple(facts["notes"])
 
     def _fold_key(self, fold: Fold) -> str:

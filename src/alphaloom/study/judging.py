@@ -13,6 +13,7 @@ from alphaloom.backtest import BacktestResult, backtest
 from alphaloom.metrics import performance, regimes
 from alphaloom.panel import Panel
 from alphaloom.roles import Policy
+from alphaloom.signal import Signal
 from alphaloom.study import curves
 from alphaloom.study.earning import against, index_numbers, luck, riskless, settled, traded_numbers
 from alphaloom.study.folds import Fold
@@ -32,7 +33,7 @@ Tables = dict[str, Mapping[str, Any]]
 Tell = Callable[[str, int, int], None]
 
 
-def judge(study: Study, panel: Panel, walk: Walk, *, tell: Tell) -> tuple[StudyResult, Tables]:
+def judge(study: Study, panel: Panel, *, walk: Walk, tell: Tell) -> tuple[StudyResult, Tables]:
     """Trade the policy over the test span and measure everything.
 
     Returns the result and the larger tables that only a run directory keeps.
@@ -43,8 +44,7 @@ def judge(study: Study, panel: Panel, walk: Walk, *, tell: Tell) -> tuple[StudyR
     index = curves.index_curve(span, study.cash)
     rate, rate_note = riskless(panel, study.market.cash_rate)
     measure: dict[str, Any] = {"periods_per_year": panel.periods_per_year, "rf": rate[walk.start :]}
-    horizon = study.horizon or (1 if signal is None else signal.horizon)
-    found = Scores.none() if signal is None else score(signal, span, study.market, horizon=horizon, seed=study.seed)
+    found = Scores.none() if signal is None else _scores(study, span, signal=signal)
     daily = curves.daily_columns(book, span, benchmarks=rivals, index=index)
     benchmarks = {name: traded_numbers(rival, **measure) for name, rival in rivals.items()}
     if index is not None:
@@ -60,22 +60,29 @@ def judge(study: Study, panel: Panel, walk: Walk, *, tell: Tell) -> tuple[StudyR
         name=study.name,
         config=study.resolved,
         provenance=study.provenance(panel),
-        notes=_distinct(*_plan_notes(study, panel, walk), rate_note, *panel.notes, *book.notes, *walk.notes),
-        folds=tuple(_fold_facts(panel, walk, number, daily=daily, found=found) for number in range(len(walk.folds))),
+        notes=_distinct(*_plan_notes(study, panel, walk=walk), rate_note, *panel.notes, *book.notes, *walk.notes),
+        folds=tuple(
+            _fold_facts(panel, walk, number=number, daily=daily, found=found) for number in range(len(walk.folds))
+        ),
         daily=daily,
         ic=found.ic,
         quantiles=found.quantiles,
         decay=found.decay,
         exposure=curves.exposure_columns(book, span),
-        regimes=_regime_rows(study, panel, walk, returns=settled(book.returns), found=found, measure=measure),
+        regimes=_regime_rows(study, panel, walk=walk, returns=settled(book.returns), found=found, measure=measure),
         summary=plain_numbers(summary),
         benchmarks={name: plain_numbers(numbers) for name, numbers in benchmarks.items()},
     )
     tell("judging", 1, 1)
-    return result, _large_tables(book, walk, found)
+    return result, _large_tables(book, walk, found=found)
 
 
-def _large_tables(book: BacktestResult, walk: Walk, found: Scores) -> Tables:
+def _scores(study: Study, span: Panel, *, signal: Signal) -> Scores:
+    horizon = signal.horizon if study.horizon is None else study.horizon
+    return score(signal, span, market=study.market, horizon=horizon, seed=study.seed)
+
+
+def _large_tables(book: BacktestResult, walk: Walk, *, found: Scores) -> Tables:
     tables: Tables = {"weights": curves.weights_columns(book), "orders": curves.orders_columns(book)}
     if walk.signal is not None and found.target is not None:
         tables["signal"] = curves.signal_table(walk.signal, found.target)
@@ -110,7 +117,7 @@ def _control_numbers(
 
 
 def _regime_rows(
-    study: Study, panel: Panel, walk: Walk, *, returns: Floats, found: Scores, measure: Mapping[str, Any]
+    study: Study, panel: Panel, *, walk: Walk, returns: Floats, found: Scores, measure: Mapping[str, Any]
 ) -> tuple[dict[str, Any], ...]:
     """The same returns sorted by what the market was like; what went before the test span counts as its past."""
     sorting = []
@@ -132,7 +139,7 @@ def _plain(value: str | float) -> str | float | None:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _fold_facts(panel: Panel, walk: Walk, number: int, *, daily: Mapping[str, Any], found: Scores) -> dict[str, Any]:
+def _fold_facts(panel: Panel, walk: Walk, *, number: int, daily: Mapping[str, Any], found: Scores) -> dict[str, Any]:
     """One line of the table of folds: what was learned from, what was traded, what came of it."""
     fold: Fold = walk.folds[number]
     rows = slice(fold.test_start - walk.start, fold.test_stop - walk.start)
@@ -157,7 +164,7 @@ def _cutoff(study: Study) -> np.datetime64 | None:
     return None if named in (None, "") else np.datetime64(str(named)).astype("datetime64[ns]")
 
 
-def _plan_notes(study: Study, panel: Panel, walk: Walk) -> list[str]:
+def _plan_notes(study: Study, panel: Panel, *, walk: Walk) -> list[str]:
     plan, bars, folds = study.plan, len(panel) - walk.start, len(walk.folds)
     notes = [
         f"test span: {_day(panel.times[walk.start])} to {_day(panel.times[-1])}, {bars} bars in {folds} "

@@ -55,7 +55,7 @@ class StudyResult:
     directory: Path | None = field(default=None, compare=False)
 
 
-def save_result(result: StudyResult, folder: RunDirectory, tables: Mapping[str, Mapping[str, Any]]) -> StudyResult:
+def save_result(result: StudyResult, folder: RunDirectory, *, tables: Mapping[str, Mapping[str, Any]]) -> StudyResult:
     """Write a result and the larger `tables` that only the disk keeps; `result.json`, the mark of the end, is last."""
     from alphaloom.study.tables import parquet_bytes
 

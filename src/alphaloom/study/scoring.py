@@ -41,7 +41,7 @@ class Scores:
         return cls(None, {}, {}, {}, dict.fromkeys((*names, "monotonicity")))
 
 
-def score(signal: Signal, panel: Panel, market: Market, *, horizon: int, seed: int) -> Scores:
+def score(signal: Signal, panel: Panel, *, market: Market, horizon: int, seed: int) -> Scores:
     """Hold a signal against what came true.
 
     Shape: `panel` holds the bars of the signal and no earlier ones.
@@ -69,11 +69,11 @@ def score(signal: Signal, panel: Panel, market: Market, *, horizon: int, seed: i
     kept = {name: decay[name] for name in ("ic", "rank_ic", "rank_ic_se")}
     numbers = {"monotonicity": ranking.monotonicity(buckets)}
     for kind in ("ic", "rank_ic"):
-        numbers |= _strength(kind, columns[kind], panel.periods_per_year, horizon, seed)
+        numbers |= _strength(kind, columns[kind], periods_per_year=panel.periods_per_year, horizon=horizon, seed=seed)
     return Scores(target, columns, quantiles, {"horizon": decay["horizon"].astype(np.int64), **kept}, numbers)
 
 
-def _strength(kind: str, values: Floats, periods_per_year: float, horizon: int, seed: int) -> dict[str, Any]:
+def _strength(kind: str, values: Floats, *, periods_per_year: float, horizon: int, seed: int) -> dict[str, Any]:
     facts = ranking.ic_summary(values, periods_per_year=periods_per_year, horizon=horizon)
     # Returns over h bars overlap, so a block shorter than h would cut the memory that they share.
     block = max(inference.block_length(values), float(horizon))

@@ -159,7 +159,7 @@ class ScheduledSwitch(Switch):
         return rows
 
 
-def switching(panel: Panel, folds: Sequence[Fold], policies: Sequence[Policy]) -> Policy:
+def switching(panel: Panel, folds: Sequence[Fold], *, policies: Sequence[Policy]) -> Policy:
     """One policy over all test blocks; scheduled when every part is."""
     starts = panel.times[[fold.test_start for fold in folds]]
     kind = ScheduledSwitch if all(isinstance(policy, ScheduledPolicy) for policy in policies) else Switch

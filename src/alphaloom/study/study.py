@@ -112,16 +112,16 @@ class Study:
         folds = self.plan.folds(len(panel))
         folder = None
         if directory is not None:
-            folder = RunDirectory.claim(Path(directory), self.provenance(panel), toml_text(self.resolved))
+            folder = RunDirectory.claim(Path(directory), self.provenance(panel), config=toml_text(self.resolved))
         if folder is not None and folder.finished:
             return load_run(folder.path)
         tell = progress or _silent
         parts = self._walk(panel, folds, executor=executor or _Here(), folder=folder, tell=tell)
-        result, tables = judge(self, panel, self._join(panel, folds, parts), tell=tell)
+        result, tables = judge(self, panel, walk=self._join(panel, folds, parts=parts), tell=tell)
         if folder is None:
             return result
         tell("files", 0, 1)
-        saved = save_result(result, folder, tables)
+        saved = save_result(result, folder, tables=tables)
         tell("files", 1, 1)
         return saved
 
@@ -131,7 +131,7 @@ class Study:
         """What each fold gave, from the disk where it is known and otherwise made now."""
         if _trades(self.learner):
             return []
-        done = {} if folder is None else _kept(panel, folds, folder)
+        done = {} if folder is None else _kept(panel, folds, folder=folder)
         missing = [number for number in range(len(folds)) if number not in done]
         tell("folds", len(done), len(folds))
         work = FoldWork(self.learner, panel, self.market)
@@ -143,7 +143,7 @@ class Study:
             tell("folds", len(done), len(folds))
         return [done[number] for number in range(len(folds))]
 
-    def _join(self, panel: Panel, folds: tuple[Fold, ...], parts: Sequence[FoldOutcome]) -> Walk:
+    def _join(self, panel: Panel, folds: tuple[Fold, ...], *, parts: Sequence[FoldOutcome]) -> Walk:
         """One signal with its policy, or one policy, over the whole test span."""
         if isinstance(self.learner, Policy) and _trades(self.learner):
             return Walk(folds, self.learner, None, notes_of(self.learner))
@@ -152,7 +152,7 @@ class Study:
             signal = stitched([part.made for part in parts if isinstance(part.made, Signal)])
             return Walk(folds, self.allocator.policy(signal), signal, notes)
         policies = [part.made for part in parts if not isinstance(part.made, Signal)]
-        return Walk(folds, switching(panel, folds, policies), None, notes)
+        return Walk(folds, switching(panel, folds, policies=policies), None, notes)
 
     def _check_joint(self, made: Signal | Policy) -> None:
         if isinstance(made, Signal) == (self.allocator is None):
@@ -200,7 +200,7 @@ def _trades(thing: object) -> bool:
     return isinstance(thing, Policy) and not isinstance(thing, Learner | Forecaster)
 
 
-def _kept(panel: Panel, folds: Sequence[Fold], folder: RunDirectory) -> dict[int, FoldOutcome]:
+def _kept(panel: Panel, folds: Sequence[Fold], *, folder: RunDirectory) -> dict[int, FoldOutcome]:
     """The folds that an earlier call of the same run has stored."""
     found = {}
     for number, fold in enumerate(folds):

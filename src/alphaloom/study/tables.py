@@ -51,7 +51,7 @@ def signal_columns(signal: Signal) -> dict[str, Any]:
     }
 
 
-def signal_rows(columns: Columns, times: NDArray[np.datetime64], assets: tuple[str, ...]) -> NDArray[np.float64]:
+def signal_rows(columns: Columns, times: NDArray[np.datetime64], *, assets: tuple[str, ...]) -> NDArray[np.float64]:
     """The inverse of `signal_columns`.   Shape: (T, N)."""
     grid = np.full((len(times), len(assets)), np.nan)
     place = {name: j for j, name in enumerate(assets)}
