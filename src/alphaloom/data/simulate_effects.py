@@ -21,7 +21,7 @@ __all__ = ["expected_returns"]
 _BARS, _VOLUME_BARS = 5, 20
 
 # What turns each strength into about that rank correlation: the other effects blur each score differently.
-_SCALE = {"reversal": 1.4, "value": 0.92, "volume": 0.92, "news": 1.07}
+_SCALE = {"reversal": 1.35, "value": 0.9, "volume": 1.1, "news": 1.13}
 
 
 def expected_returns(path: Path, market: EmbeddedMarket, *, clock: Clock, t: int) -> Grid:
