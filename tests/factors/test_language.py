@@ -211,7 +211,9 @@ def test_python_operators_build_the_same_formula():
         (1 - a * 2 / b, "1 - a * 2 / b"),
         (-(a**2), "-power(a, 2)"),
         ((a < b) & ~(b >= 0.5) | (a > 3), "a < b & !(b >= 0.5) | a > 3"),
-        (np.float32(0.5) + a if False else a + np.float32(0.5), "a + 0.5"),
+        (a + np.float32(0.5), "a + 0.5"),
+        (np.float64(0.5) * a, "0.5 * a"),
+        (2**a, "power(2, a)"),
         (2 / a + 3 * b, "2 / a + 3 * b"),
     ]
     for expr, text in built:

@@ -6,6 +6,20 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "cs_mean",
+    "cs_std",
+    "demean",
+    "group_mean",
+    "group_rank",
+    "group_zscore",
+    "indneutralize",
+    "rank",
+    "scale",
+    "winsorize",
+    "zscore",
+]
+
 Grid = NDArray[np.float64]
 Codes = NDArray[np.int16]
 # A standard normal sample has MAD 0.6745: this makes the MAD comparable with a standard deviation.
@@ -106,45 +120,56 @@ def _count(groups: Codes) -> int:
 
 
 def rank(x: Grid) -> Grid:
+    """Average-tie percentile among the day's members."""
     return group_rank(x, _everyone(x))
 
 
 def zscore(x: Grid) -> Grid:
+    """Mean 0 and population deviation 1 each day; 0 where all are equal."""
     return group_zscore(x, _everyone(x))
 
 
 def demean(x: Grid) -> Grid:
+    """X minus the day's mean."""
     return indneutralize(x, _everyone(x))
 
 
 def scale(x: Grid, a: float) -> Grid:
+    """A * x / sum of abs(x) each day."""
     return np.asarray(a * x / np.nansum(np.abs(x), axis=1, keepdims=True))
 
 
 def winsorize(x: Grid, k: float) -> Grid:
+    """Held within median +- k * 1.4826 * MAD each day."""
     return np.asarray(_winsorized(x, MAD_TO_SIGMA * k))
 
 
 def indneutralize(x: Grid, groups: Codes) -> Grid:
+    """X minus the mean of its group that day."""
     return np.asarray(x - _spread(x, groups, _count(groups))[0])
 
 
 def group_mean(x: Grid, groups: Codes) -> Grid:
+    """Mean of the asset's group that day."""
     return np.asarray(np.where(np.isnan(x), np.nan, _spread(x, groups, _count(groups))[0]))
 
 
 def group_zscore(x: Grid, groups: Codes) -> Grid:
+    """Z-score inside the asset's group that day."""
     mean, deviation = _spread(x, groups, _count(groups))
     return np.asarray(np.where(deviation == 0.0, x - mean, (x - mean) / deviation))
 
 
 def group_rank(x: Grid, groups: Codes) -> Grid:
+    """Percentile inside the asset's group that day."""
     return np.asarray(_ranked(x, groups, _count(groups)))
 
 
 def cs_mean(x: Grid) -> Grid:
+    """The day's mean over members, given to every asset."""
     return np.asarray(_spread(x, _everyone(x), 1)[0])
 
 
 def cs_std(x: Grid) -> Grid:
+    """The day's population deviation over members, given to every asset."""
     return np.asarray(_spread(x, _everyone(x), 1)[1])

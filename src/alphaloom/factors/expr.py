@@ -37,6 +37,9 @@ class Expr:
     size: int
     _hash: int
 
+    # Without this, `np.float64(2) * expr` would make an array of one object.
+    __array_ufunc__ = None
+
     def __new__(cls, *_: object) -> Expr:
         raise FormulaError("a formula is made by parse(text), Expr.call, Expr.name or Expr.number", found="Expr(...)")
 
@@ -131,6 +134,9 @@ class Expr:
 
     def __pow__(self, other: Expr | float) -> Expr:
         return Expr.call("power", self, other)
+
+    def __rpow__(self, other: float) -> Expr:
+        return Expr.call("power", other, self)
 
     def __neg__(self) -> Expr:
         return Expr.call("neg", self)

@@ -6,6 +6,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "ts_median",
+    "ts_quantile",
+    "ts_rank",
+]
+
 Grid = NDArray[np.float64]
 
 
@@ -58,12 +64,15 @@ def _quantiles(x: Grid, d: int, q: float) -> Grid:
 
 
 def ts_rank(x: Grid, d: int) -> Grid:
+    """Average-tie percentile of today's value in the window."""
     return np.asarray(_ranked(np.ascontiguousarray(x), d))
 
 
 def ts_quantile(x: Grid, d: int, q: float) -> Grid:
+    """Quantile q of the last d values, linear."""
     return np.asarray(_quantiles(np.ascontiguousarray(x), d, float(q)))
 
 
 def ts_median(x: Grid, d: int) -> Grid:
+    """Median of the last d values."""
     return ts_quantile(x, d, 0.5)

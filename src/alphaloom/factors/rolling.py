@@ -14,6 +14,37 @@ from numpy.typing import NDArray
 
 from alphaloom.factors.ops import ema_terms
 
+__all__ = [
+    "decay_linear",
+    "delay",
+    "delta",
+    "doubled",
+    "ema",
+    "ts_argmax",
+    "ts_argmin",
+    "ts_backfill",
+    "ts_beta",
+    "ts_corr",
+    "ts_count",
+    "ts_cov",
+    "ts_days_since_max",
+    "ts_days_since_min",
+    "ts_kurt",
+    "ts_max",
+    "ts_mean",
+    "ts_min",
+    "ts_product",
+    "ts_resi",
+    "ts_resid",
+    "ts_rsquare",
+    "ts_skew",
+    "ts_slope",
+    "ts_std",
+    "ts_sum",
+    "ts_var",
+    "ts_zscore",
+]
+
 Grid = NDArray[np.float64]
 State = tuple[Grid, ...]
 # merge(newer, older, rows in newer, rows in older) -> the state of the joint window
@@ -66,6 +97,7 @@ def _simple(x: Grid, d: int, join: Callable[[Grid, Grid], Grid]) -> Grid:
 
 
 def delay(x: Grid, d: int) -> Grid:
+    """The value d rows ago."""
     out = np.full(x.shape, np.nan)
     if d < len(x):
         out[d:] = x[: len(x) - d]
@@ -73,30 +105,37 @@ def delay(x: Grid, d: int) -> Grid:
 
 
 def delta(x: Grid, d: int) -> Grid:
+    """X minus its value d rows ago."""
     return x - delay(x, d)
 
 
 def ts_sum(x: Grid, d: int) -> Grid:
+    """Sum of the last d values."""
     return _simple(x, d, np.add)
 
 
 def ts_mean(x: Grid, d: int) -> Grid:
+    """Mean of the last d values."""
     return ts_sum(x, d) / d
 
 
 def ts_product(x: Grid, d: int) -> Grid:
+    """Product of the last d values."""
     return _simple(x, d, np.multiply)
 
 
 def ts_min(x: Grid, d: int) -> Grid:
+    """Least of the last d values."""
     return _simple(x, d, np.minimum)
 
 
 def ts_max(x: Grid, d: int) -> Grid:
+    """Largest of the last d values."""
     return _simple(x, d, np.maximum)
 
 
 def ts_count(c: Grid, d: int) -> Grid:
+    """How many of the last d values are not 0."""
     return ts_sum(np.where(np.isnan(c), np.nan, np.not_equal(c, 0)), d)
 
 
@@ -123,14 +162,18 @@ def _flat(mean: Grid, second: Grid, d: int) -> NDArray[np.bool_]:
 
 
 def ts_var(x: Grid, d: int) -> Grid:
+    """Variance, d - 1 degrees of freedom."""
     return _moments2(x, d, lambda mean, second, _: second / (d - 1))
 
 
 def ts_std(x: Grid, d: int) -> Grid:
+    """Standard deviation, d - 1 degrees of freedom."""
     return np.sqrt(ts_var(x, d))
 
 
 def ts_zscore(x: Grid, d: int) -> Grid:
+    """Today's distance from the mean in standard deviations."""
+
     def make(mean: Grid, second: Grid, today: Grid) -> Grid:
         return np.where(_flat(mean, second, d), np.nan, (today - mean) / np.sqrt(second / (d - 1)))
 
@@ -163,11 +206,13 @@ def _moments4(x: Grid, d: int, make: Callable[[Grid, Grid, Grid], Grid]) -> Grid
 
 
 def ts_skew(x: Grid, d: int) -> Grid:
+    """Bias-adjusted skewness; NaN for a constant."""
     adjust = np.sqrt(d * (d - 1.0)) / (d - 2.0)
     return _moments4(x, d, lambda two, three, _: adjust * three / (two * np.sqrt(two)))
 
 
 def ts_kurt(x: Grid, d: int) -> Grid:
+    """Bias-adjusted excess kurtosis; NaN for a constant."""
     scale = (d - 1.0) / ((d - 2.0) * (d - 3.0))
     return _moments4(x, d, lambda two, _, four: scale * ((d + 1.0) * (four / (two * two) - 3.0) + 6.0))
 
@@ -200,10 +245,13 @@ def _paired(x: Grid, y: Grid, d: int, make: Callable[[State, Grid, Grid], Grid])
 
 
 def ts_cov(x: Grid, y: Grid, d: int) -> Grid:
+    """Covariance, d - 1 degrees of freedom."""
     return _paired(x, y, d, lambda state, _x, _y: state[4] / (d - 1))
 
 
 def ts_corr(x: Grid, y: Grid, d: int) -> Grid:
+    """Pearson correlation; NaN where a side is constant."""
+
     def make(state: State, _x: Grid, _y: Grid) -> Grid:
         mean_x, mean_y, xx, yy, xy = state
         value = np.clip(xy / (np.sqrt(xx) * np.sqrt(yy)), -1.0, 1.0)
@@ -213,6 +261,8 @@ def ts_corr(x: Grid, y: Grid, d: int) -> Grid:
 
 
 def ts_beta(y: Grid, x: Grid, d: int) -> Grid:
+    """Slope of y on x over d rows."""
+
     def make(state: State, _y: Grid, _x: Grid) -> Grid:
         return np.where(_flat(state[1], state[3], d), np.nan, state[4] / state[3])
 
@@ -220,6 +270,8 @@ def ts_beta(y: Grid, x: Grid, d: int) -> Grid:
 
 
 def ts_resid(y: Grid, x: Grid, d: int) -> Grid:
+    """Today's residual of y on x over d rows."""
+
     def make(state: State, today_y: Grid, today_x: Grid) -> Grid:
         beta = np.where(_flat(state[1], state[3], d), np.nan, state[4] / state[3])
         return today_y - state[0] - beta * (today_x - state[1])
@@ -247,10 +299,13 @@ def _line(x: Grid, d: int, make: Callable[[Grid, Grid, Grid, Grid], Grid]) -> Gr
 
 
 def ts_slope(x: Grid, d: int) -> Grid:
+    """Slope of the line through the last d values."""
     return _line(x, d, lambda slope, *_: slope)
 
 
 def ts_rsquare(x: Grid, d: int) -> Grid:
+    """Fit of the line through the last d values."""
+
     def make(slope: Grid, mean: Grid, second: Grid, _: Grid) -> Grid:
         fit = slope * slope * (d * (d * d - 1.0) / 12.0) / second
         return np.where(_flat(mean, second, d), np.nan, np.minimum(fit, 1.0))
@@ -259,10 +314,13 @@ def ts_rsquare(x: Grid, d: int) -> Grid:
 
 
 def ts_resi(x: Grid, d: int) -> Grid:
+    """Today's distance from the line through the last d values."""
     return _line(x, d, lambda slope, mean, _, today: today - mean - slope * ((d - 1) / 2.0))
 
 
 def decay_linear(x: Grid, d: int) -> Grid:
+    """Mean with weights d (today) to 1 (oldest)."""
+
     def merge(newer: State, older: State, _a: int, b: int) -> State:
         # Weights count up from the oldest row, so the newer part is heavier by the older part's length.
         return newer[0] + older[0], newer[1] + b * newer[0] + older[1]
@@ -271,6 +329,7 @@ def decay_linear(x: Grid, d: int) -> Grid:
 
 
 def ema(x: Grid, d: int) -> Grid:
+    """Exponential mean of a span, weights cut where the rest is below 1e-7."""
     terms, fade = ema_terms(d), 1.0 - 2.0 / (d + 1.0)
 
     def merge(newer: State, older: State, a: int, _b: int) -> State:
@@ -300,6 +359,8 @@ def _merge_largest(newer: State, older: State, a: int, _b: int) -> State:
 
 
 def ts_days_since_max(x: Grid, d: int) -> Grid:
+    """Rows since the largest, today = 0."""
+
     def block(arrays: State) -> Grid:
         value, age = doubled((arrays[0], np.zeros_like(arrays[0])), d, _merge_largest)
         return np.where(np.isnan(value), np.nan, age)
@@ -308,18 +369,22 @@ def ts_days_since_max(x: Grid, d: int) -> Grid:
 
 
 def ts_days_since_min(x: Grid, d: int) -> Grid:
+    """Rows since the least, today = 0."""
     return ts_days_since_max(-x, d)
 
 
 def ts_argmax(x: Grid, d: int) -> Grid:
+    """Place of the largest, oldest = 1, earliest of ties."""
     return d - ts_days_since_max(x, d)
 
 
 def ts_argmin(x: Grid, d: int) -> Grid:
+    """Place of the least, oldest = 1, earliest of ties."""
     return d - ts_days_since_max(-x, d)
 
 
 def ts_backfill(x: Grid, d: int) -> Grid:
+    """The last known value, at most d rows old."""
     rows = np.arange(len(x), dtype=np.int64)[:, None]
     last = np.maximum.accumulate(np.where(np.isnan(x), -1, rows), axis=0)
     taken = np.take_along_axis(x, np.maximum(last, 0), axis=0)
