@@ -126,3 +126,23 @@ def test_a_zone_is_stated():
     bars = read_prices(frame.with_columns(low=1.0, close=1.0))
     assert bars.frame["time"].to_numpy()[0] == np.datetime64("2024-01-02T19:30", "ns")
     assert any("America/New_York" in note for note in bars.notes)
+
+
+def test_thousands_are_understood_and_decimal_commas_are_not_guessed(tmp_path):
+    head = "date,asset,open,high,low,close,volume\n"
+    path = write(
+        tmp_path / "p.csv", head + '2024-01-02,X,"1,010.5","1,011",1000,1010,"1,234,567"\n2024-01-03,X,1,1,1,1,\n'
+    )
+    frame = read_prices(path).frame
+    assert frame["open"].to_list() == [1010.5, 1.0]
+    assert frame["volume"].to_list() == [1234567.0, None]
+    with pytest.raises(DataError, match="'10,5'"):
+        read_prices(write(path, head + '2024-01-02,X,"10,5",11,9,10,5\n'))
+
+
+def test_bars_named_by_their_start_move_to_their_end():
+    hours = pl.datetime_range(pl.datetime(2024, 1, 2), pl.datetime(2024, 1, 2, 5), "1h", eager=True, time_zone="UTC")
+    prices = {name: [1.0] * 6 for name in ("open", "high", "low", "close", "volume")}
+    bars = read_prices(pl.DataFrame({"open_time": hours, "symbol": ["BTC"] * 6, **prices}))
+    assert bars.frame["time"].to_numpy()[0] == np.datetime64("2024-01-02T01:00", "ns")
+    assert any("1:00:00 later" in note for note in bars.notes)

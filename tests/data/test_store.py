@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from alphaloom.data import MarketFiles, Store, import_market
 from alphaloom.data.commit import locked
@@ -57,6 +59,22 @@ def test_an_append_equals_an_import_at_once(tmp_path, bars):
     assert Store(tmp_path / "a").digest == Store(tmp_path / "b").digest != first
     assert Store(tmp_path / "a").panel().source == Store(tmp_path / "b").panel().source
     assert len(Store(tmp_path / "a").manifest["sources"]) == 2
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=24, max_size=24), st.permutations(range(4)))
+def test_the_order_in_which_files_arrive_does_not_matter(tmp_path_factory, chunk_of, order):
+    close = np.arange(24) + 10.0
+    days = pl.date_range(pl.date(2023, 12, 27), pl.date(2024, 1, 7), eager=True)
+    frame = pl.DataFrame({"date": pl.concat([days, days]), "asset": ["X"] * 12 + ["Y"] * 12, "close": close})
+    frame = frame.with_columns(open=close, high=close, low=close, volume=close, chunk=pl.Series(chunk_of))
+    root = tmp_path_factory.mktemp("order")
+    import_market(frame.drop("chunk"), root / "once")
+    for chunk in order:
+        part = frame.filter(pl.col("chunk") == chunk).drop("chunk")
+        if part.height:
+            import_market(part, root / "parts")
+    assert Store(root / "parts").digest == Store(root / "once").digest
 
 
 def test_a_changed_bar_is_refused_and_accepted_on_request(store, bars):

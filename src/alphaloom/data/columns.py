@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from alphaloom.errors import DataError
 
-__all__ = ["ALIASES", "REQUIRED", "find_column", "match_columns", "near"]
+__all__ = ["ALIASES", "REQUIRED", "find_column", "match_columns", "near", "plain"]
 
 REQUIRED = ("time", "asset", "open", "high", "low", "close", "volume")
 

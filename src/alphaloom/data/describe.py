@@ -74,7 +74,9 @@ def described(
     closed = flags.filter(pl.col("rule") == "not_a_session")["time"].dt.date().unique().sort()
     manifest["closed_days"] = [str(day) for day in closed.to_list()]
     manifest["sources"] = _sources(change, bars)
-    manifest["notes"] = _standing_notes(change, commit, bars, method, splits, told.columns)
+    said = [*change.old.get("source_notes", []), *(bars.notes if bars else ())]
+    manifest["source_notes"] = list(dict.fromkeys(said))
+    manifest["notes"] = _standing_notes(change, commit, manifest["source_notes"], method, splits, told.columns)
     report = _report(change, manifest, bars)
     if change.old and _same(change.old, manifest):
         return None, report
@@ -88,7 +90,7 @@ def described(
 
 
 def _same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    ignored = ("files", "sources", "notes")
+    ignored = ("files", "sources", "notes", "source_notes")
     data = {name for name in old["files"] if not name.startswith("reports/")}
     return data == set(new["files"]) and all(old[key] == new[key] for key in old if key not in ignored)
 
@@ -130,10 +132,10 @@ def _sources(change: Change, bars: Bars | None) -> list[dict[str, Any]]:
 
 
 def _standing_notes(
-    change: Change, commit: Commit, bars: Bars | None, method: str, splits: bool, columns: Sequence[str]
+    change: Change, commit: Commit, told: Sequence[str], method: str, splits: bool, columns: Sequence[str]
 ) -> list[str]:
     """Sentences that every panel of this store repeats."""
-    notes = list(bars.notes if bars else change.old.get("notes", []))
+    notes = list(told)
     if method in ("adj_close", "chained") and "split" not in columns:
         notes.append(
             "Volume is as the source gives it: without split events the split part of the adjustment is unknown."

@@ -12,6 +12,7 @@ _BLANK = ("", "na", "n/a", "nan", "null", "none", "-", "--", ".")
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%Y.%m.%d")
 _ORDERED = ("%m/%d/%Y", "%d/%m/%Y")
 _STAMPS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M")
+_THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"
 _ZONED = r"(?:Z|[+-]\d{2}:?\d{2})$"
 
 
@@ -27,7 +28,12 @@ def parse_numbers(values: pl.Series, *, where: str, first_row: int = 1) -> pl.Se
     if values.dtype != pl.String:
         raise DataError("a numeric column holds numbers", found=str(values.dtype), where=f"{where}, {values.name!r}")
     text = values.str.strip_chars()
-    numbers = text.str.replace_all(",", "", literal=True).cast(pl.Float64, strict=False)
+    numbers = text.cast(pl.Float64, strict=False)
+    if numbers.null_count() > text.null_count() and text.str.contains(_THOUSANDS).any():
+        # Only whole groups of three are thousands: in "10,5" the comma may well be a decimal point.
+        plain = text.set(text.str.contains(_THOUSANDS).fill_null(False), None)
+        grouped = text.set(plain.is_not_null(), None).str.replace_all(",", "", literal=True)
+        numbers = plain.cast(pl.Float64, strict=False).fill_null(grouped.cast(pl.Float64, strict=False))
     wrong = numbers.is_null() & text.is_not_null() & ~text.str.to_lowercase().is_in(list(_BLANK))
     if wrong.any():
         row = int(wrong.arg_true()[0])

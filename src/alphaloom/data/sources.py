@@ -6,12 +6,13 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from alphaloom.data.columns import REQUIRED, match_columns
+from alphaloom.data.columns import REQUIRED, match_columns, plain
 from alphaloom.data.parsing import parse_numbers, parse_times
 from alphaloom.errors import DataError
 
@@ -202,9 +203,18 @@ def _canonical(
     unused = _further_fields(raw, set(matched.values()), out)
     if unused:
         notes.append(f"{where}: columns that hold no numbers were not read: {', '.join(unused)}.")
-    if "time" in matched and matched["time"].lower().replace("_", "") == "opentime":
-        notes.append(f"{where}: bars are named by their start ({matched['time']}); row t is complete one bar later.")
+    if plain(matched["time"]) == "opentime" and (step := _bar_length(out["time"], out["asset"])) is not None:
+        out["time"] = out["time"] + step
+        notes.append(f"{where}: bars were named by their start and now bear the time at which they end ({step} later).")
     return pl.DataFrame(list(out.values())).select(*REQUIRED, *(name for name in out if name not in REQUIRED)), notes
+
+
+def _bar_length(times: pl.Series, assets: pl.Series) -> timedelta | None:
+    """The usual distance between two bars of an asset where it is shorter than a day; daily bars bear their day."""
+    steps = pl.DataFrame({"time": times, "asset": assets}).sort("asset", "time")
+    steps = steps.select(step=pl.col("time").diff().over("asset")).filter(pl.col("step") > pl.duration(days=0))
+    usual = steps["step"].mode().sort()
+    return usual[0] if len(usual) and usual[0] < timedelta(days=1) else None
 
 
 def _constant(text: str, height: int) -> pl.Series:

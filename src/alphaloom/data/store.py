@@ -241,7 +241,8 @@ class Store:
         corpus, foreign = (Corpus.empty(), 0) if documents is None else corpus_of(documents, axes, manifest["calendar"])
         notes = [*notes_of(manifest, axes.times[-1]), *grids.notes]
         if spells is not None:
-            notes.append(cover_sentence(cover(spells, lives)))
+            first, last = (int(str(axes.times[row])[:4]) for row in (0, -1))
+            notes.append(cover_sentence([year for year in cover(spells, lives) if first <= year.year <= last]))
         if foreign:
             notes.append(f"{foreign} documents about assets outside the panel were left out.")
         return Panel(
