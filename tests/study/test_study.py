@@ -240,6 +240,18 @@ def test_results_before_a_cutoff_are_set_apart(panel: Panel) -> None:
     assert any("91 of 200 test bars lie before" in note for note in result.notes)
 
 
+def test_a_return_belongs_to_the_state_before_it(panel: Panel) -> None:
+    """The index falls by a fifth on row 150: that bar's own return was earned from a market still at its peak."""
+    index = np.where(np.arange(len(panel)) < 150, 100.0, 80.0)
+    result = cases.line_study(learner=cases.Constant(0), allocator=None).run(panel.replace(series={"index": index}))
+    rows = {row["bucket"]: row for row in result.regimes if row["regime"] == "index drawdown"}
+    before, after = rows["within 10% of the peak"], rows["more than 10% below"]
+    assert (before["days"], after["days"]) == (90, 109)
+    returns = result.daily["returns"]
+    years = 90 / panel.periods_per_year
+    assert before["return"] == pytest.approx(np.prod(1 + returns[: 151 - 60]) ** (1 / years) - 1, rel=1e-9)
+
+
 def test_progress_is_told(panel: Panel) -> None:
     told: list[tuple[str, int, int]] = []
     cases.line_study().run(panel, progress=lambda *step: told.append(step))

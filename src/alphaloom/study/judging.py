@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,20 +119,34 @@ def _control_numbers(
 def _regime_rows(
     study: Study, panel: Panel, *, walk: Walk, returns: Floats, found: Scores, measure: Mapping[str, Any]
 ) -> tuple[dict[str, Any], ...]:
-    """The same returns sorted by what the market was like; what went before the test span counts as its past."""
-    sorting = []
+    """The same returns sorted by what the market was like; what went before the test span counts as its past.
+
+    Time: a bar's return belongs to the state at the close before it. A state that is read at the bar's own close, a
+    high volatility index say, is partly the return itself.
+    """
+    past, dated = [], [regimes.year_regime(panel.times)]
     level, known = curves.index_level(panel), _cutoff(study)
     if level is not None:
-        sorting.append(regimes.drawdown_regime(level))
+        past.append(regimes.drawdown_regime(level))
     if "vix" in panel.series:
-        sorting.append(regimes.tercile_regime(panel.series["vix"], name="volatility index"))
+        past.append(regimes.tercile_regime(panel.series["vix"], name="volatility index"))
     if known is not None:
         after = (panel.times > known).astype(np.int16)
-        sorting.append(regimes.Regime("model cut-off", ("before", "after"), after))
-    tested = [regimes.Regime(each.name, each.buckets, each.codes[walk.start :]) for each in sorting]
-    tested.append(regimes.year_regime(panel.times[walk.start :]))
-    rows = regimes.regime_table(returns, tested, rank_ic=found.ic.get("rank_ic"), **measure)
-    return tuple({key: _plain(value) for key, value in row.items()} for row in rows)
+        dated.insert(0, regimes.Regime("model cut-off", ("before", "after"), after))
+    skill = found.ic.get("rank_ic")
+    ahead = {**measure, "rf": _next(measure["rf"], 0.0)}
+    rows = regimes.regime_table(_next(returns, np.nan), _tested(past, walk), rank_ic=skill, **ahead)
+    rows += regimes.regime_table(returns, _tested(dated, walk), rank_ic=skill, **measure)
+    return tuple({key: _plain(value) for key, value in row.items()} for row in rows if row["days"])
+
+
+def _tested(sorting: Sequence[regimes.Regime], walk: Walk) -> list[regimes.Regime]:
+    return [regimes.Regime(each.name, each.buckets, each.codes[walk.start :]) for each in sorting]
+
+
+def _next(values: Floats, last: float) -> Floats:
+    """Each bar's value moved to the bar before it.   Shape: (K,)."""
+    return np.append(values[1:], last)
 
 
 def _plain(value: str | float) -> str | float | None:
@@ -181,6 +195,8 @@ def _plan_notes(study: Study, panel: Panel, *, walk: Walk) -> list[str]:
             if usable
             else "benchmark index: left out, since a level is missing on the first test bar or is not positive"
         )
+    if level is not None or "vix" in panel.series:
+        notes.append("regimes: a bar's return belongs to the state of the market at the close before it")
     known = _cutoff(study)
     if known is not None:
         before = int((panel.times[walk.start :] <= known).sum())
