@@ -173,40 +173,45 @@ def show_config(
 ) -> None:
     """Print a configuration with every default spelled out."""
     from alphaloom.app.config import describe, load_config
-    from alphaloom.study import to_toml
+    from alphaloom.study import toml_text
 
-    typer.echo(to_toml(describe(load_config(config, settings=settings or [], seed=seed, data=data))))
+    typer.echo(toml_text(describe(load_config(config, settings=settings or [], seed=seed, data=data))))
 
 
 @data_app.command("import")
 def import_data(
-    prices: Annotated[
-        list[Path], typer.Argument(help="CSV or Parquet files of daily bars; a pattern in quotes works too.")
-    ],
+    prices: Annotated[list[Path], typer.Argument(help="CSV or Parquet files of bars; a pattern in quotes works too.")],
     store: Annotated[Path, typer.Option(help="The directory of the store; made if it does not exist.")],
     columns: Annotated[list[str] | None, typer.Option("--map", help="OURS=THEIRS, for example date=Date.")] = None,
-    sectors: Annotated[Path | None, typer.Option(help="CSV of asset and sector labels.")] = None,
-    membership: Annotated[Path | None, typer.Option(help="CSV of asset, start, end: index membership.")] = None,
-    series: Annotated[list[str] | None, typer.Option(help="NAME=FILE, for example vix=vix.parquet.")] = None,
-    fundamentals: Annotated[Path | None, typer.Option(help="Table with asset, period_end, available_date.")] = None,
-    documents: Annotated[Path | None, typer.Option(help="Table with available, asset, text.")] = None,
+    sectors: Annotated[Path | None, typer.Option(help="Table of asset and labels.", show_default=False)] = None,
+    labels: Annotated[list[str] | None, typer.Option(help="Label columns of --sectors [guessed].")] = None,
+    membership: Annotated[Path | None, typer.Option(help="Table of asset, start, end.", show_default=False)] = None,
+    series: Annotated[
+        list[str] | None, typer.Option(help="NAME=FILE[?column=C&lag=1d&carry=yes], for example vix=vix.parquet.")
+    ] = None,
+    benchmark: Annotated[str | None, typer.Option(help="File of the index level.", show_default=False)] = None,
+    fundamentals: Annotated[
+        Path | None, typer.Option(help="Table of asset, period_end, available_date, numbers.", show_default=False)
+    ] = None,
+    documents: Annotated[Path | None, typer.Option(help="Table of time, asset, text.", show_default=False)] = None,
+    actions: Annotated[Path | None, typer.Option(help="Table of asset, ex-date, split, dividend.")] = None,
+    adjustment: Annotated[str, typer.Option(help="auto, adj_close, chained, events, preclose or none.")] = "auto",
     calendar: Annotated[str, typer.Option(help="Exchange calendar for gaps: XNYS, XSHG, 24/7, none.")] = "XNYS",
     revise: Annotated[bool, typer.Option("--revise", help="Accept changed values of known bars.")] = False,
 ) -> None:
-    """Import daily prices with everything that belongs to them, and print the validation report."""
+    """Import prices with everything that belongs to them, and print the validation report."""
     from alphaloom.app.console import out, progress
-    from alphaloom.app.imports import import_files, validation_table
+    from alphaloom.app.imports import Sources, import_files, validation_table
 
+    sources = Sources(sectors, membership, fundamentals, documents, actions, benchmark, tuple(labels or ()), adjustment)
     pairs = _pairs("--map", columns or []), _pairs("--series", series or [])
-    extras = {"sectors": sectors, "membership": membership, "fundamentals": fundamentals, "documents": documents}
-    with progress() as report_progress:
-        report_of_import = import_files(
-            prices, store, columns=pairs[0], series=pairs[1], extras=extras,
-            calendar=None if calendar == "none" else calendar, revise=revise, progress=report_progress,
+    with progress() as tell:
+        noticed = import_files(
+            prices, store, columns=pairs[0], series=pairs[1], sources=sources,
+            calendar=None if calendar == "none" else calendar, revise=revise, progress=tell,
         )  # fmt: skip
-    console = out()
-    console.print(validation_table(report_of_import))
-    console.print(f"store: {store}", soft_wrap=True)
+    out().print(validation_table(noticed))
+    out().print(f"store: {store}", soft_wrap=True)
 
 
 @data_app.command("show")

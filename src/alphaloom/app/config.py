@@ -15,7 +15,7 @@ from alphaloom.app.catalog import CATALOG, find_class, name_of
 from alphaloom.errors import AlphaloomError, ConfigError, Fault
 from alphaloom.market import Market
 
-__all__ = ["StudyConfig", "describe", "load_config", "parse_config", "read_tables"]
+__all__ = ["StudyConfig", "describe", "load_config", "nearest", "parse_config", "read_tables"]
 
 _ROLES = {"Learner": "learner", "Allocator": "allocator", "Policy": "policy"}
 
@@ -70,7 +70,7 @@ def read_tables(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         near = sorted(str(other) for other in path.parent.glob("*.toml")) if path.parent.is_dir() else []
-        hint = _nearest(str(path), near) or "; ".join(near[:5])
+        hint = nearest(str(path), near) or "; ".join(near[:5])
         raise ConfigError(str(path), [Fault("file", "the file does not exist", fix=hint)]) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise ConfigError(str(path), [Fault("file", f"not valid TOML: {fault}")]) from None
@@ -254,10 +254,11 @@ def _join(key: str, name: str) -> str:
     return f"{key}.{name}" if key else name
 
 
-def _nearest(word: str, names: list[str]) -> str:
+def nearest(word: str, names: list[str]) -> str:
+    """A question that names the nearest valid word, or nothing."""
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f"did you mean {close[0]!r}?" if close else ""
 
 
 def _suggest(word: str, names: list[str]) -> str:
-    return _nearest(word, names) or f"one of: {', '.join(names)}"
+    return nearest(word, names) or f"one of: {', '.join(names)}"
