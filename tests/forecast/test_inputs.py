@@ -57,13 +57,15 @@ def test_blocks_see_members_only_and_put_the_unknown_in_the_middle(planted, fact
     )
     inputs = Inputs(factors, scale, known=0.9)
     seen = 0
-    for (rows, block, able), (_, other, _) in zip(inputs.blocks(panel), inputs.blocks(poisoned), strict=True):
-        assert rows.stop - rows.start <= 7
+    dates = np.arange(30)
+    pairs = zip(inputs.blocks(panel, dates), inputs.blocks(poisoned, dates), strict=True)
+    for (rows, block, able), (_, other, _) in pairs:
+        assert len(rows) <= 7
         np.testing.assert_array_equal(able, panel.member[rows] & np.isfinite(x[rows]))
         np.testing.assert_array_equal(block[able], other[able])
         missing = panel.member[rows] & ~np.isfinite(x[rows])
         assert not block[missing][:, 0].any()
-        seen += rows.stop - rows.start
+        seen += len(rows)
     assert seen == 30
 
 

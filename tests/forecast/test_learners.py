@@ -81,6 +81,19 @@ def test_a_line_by_hand(planted, factors):
     assert slopes[0] > slopes[1] > slopes[2] > 0
 
 
+def test_dates_without_any_known_factor_have_no_view(planted, factors):
+    panel = planted(120, 20)
+    fields = {name: values.copy() for name, values in panel.fields.items()}
+    for name in "xyz":
+        fields[name][90:] = np.nan
+    for learner in learners(factors):
+        forecaster = learner.fit(panel[:80], Market())
+        silent = forecaster.predict(panel.replace(fields=fields)).values
+        assert np.isnan(silent[90:]).all()
+        assert np.isfinite(silent[:90]).all()
+        assert np.isnan(forecaster.predict(panel.replace(fields=fields)[100:]).values).all()
+
+
 @pytest.mark.parametrize("kind", [0, 1])
 def test_no_row_depends_on_later_rows_or_on_its_company(planted, factors, kind):
     panel = planted(120, 20)
@@ -157,7 +170,8 @@ def test_scores_depend_on_the_seed_and_not_on_the_threads(planted, factors, monk
     panel = planted(120, 30)
 
     def values(**settings):
-        return LightGBM(factors, horizon=1, **SMALL, **settings).fit(panel, Market()).predict(panel).values
+        learner = LightGBM(factors, horizon=1, trees=6, leaves=7, min_rows=100, **settings)
+        return learner.fit(panel, Market()).predict(panel).values
 
     np.testing.assert_array_equal(values(threads=1), values(threads=2))
     assert not np.array_equal(values(seed=0), values(seed=1))

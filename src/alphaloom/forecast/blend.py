@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from alphaloom.errors import DataError, SolveError
 from alphaloom.forecast.inputs import cross_rank
+from alphaloom.forecast.sharing import shared_factors
 from alphaloom.market import Market
 from alphaloom.metrics import ranking
 from alphaloom.panel import Panel
@@ -49,6 +50,10 @@ class Blend:
 
     def fit(self, train: Panel, market: Market) -> BlendForecaster:
         """The forecasters that earned a weight, fitted on the whole slice."""
+        with shared_factors(train):
+            return self._fit(train, market)
+
+    def _fit(self, train: Panel, market: Market) -> BlendForecaster:
         count = len(self.learners)
         weights, notes = np.full(count, 1.0 / count), []
         if self.weighting == "ic" and count > 1:
@@ -112,7 +117,8 @@ class BlendForecaster:
 
     def predict(self, panel: Panel) -> Signal:
         """Mean ranks, from -0.5 to 0.5.   Shape: (T, N)."""
-        signals = [forecaster.predict(panel) for forecaster in self.forecasters]
+        with shared_factors(panel):
+            signals = [forecaster.predict(panel) for forecaster in self.forecasters]
         values = _mean_rank([signal.values for signal in signals], self.weights)
         return Signal(panel.times, panel.assets, values, "score", max(s.horizon for s in signals), "blend")
 

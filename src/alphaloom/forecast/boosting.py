@@ -31,7 +31,7 @@ class LightGBM:
     part, the fraction `holdout`, has not improved for so many trees; then that number is grown on all of it.
     Time: the two parts are apart in time, and labels that reach from the first into the last are left out.
     Equal seeds give equal scores in any process and with any number of threads; at most `threads` are used, fewer on
-    small tables.
+    small tables. One is the default: threads that share busy cores wait for each other at every step.
     Source: Ke et al. (2017), "LightGBM: A Highly Efficient Gradient Boosting Decision Tree", NeurIPS.
     """
 
@@ -51,7 +51,7 @@ class LightGBM:
     bins: int = 63
     patience: int = 0
     holdout: float = 0.2
-    threads: int = 2
+    threads: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -109,7 +109,7 @@ class LightGBMForecaster:
     model: str
     horizon: int
     kind: Kind = "score"
-    threads: int = 2
+    threads: int = 1
     notes: tuple[str, ...] = ()
 
     @property
@@ -162,7 +162,7 @@ def _grown(
         "lambda_l2": recipe.l2,
         "max_bin": recipe.bins,
         "seed": recipe.seed,
-        # The threads of one fit wait for each other by spinning; on few rows or busy cores more of them are slower.
+        # The threads of one fit wait for each other by spinning; on few rows more of them are slower.
         "num_threads": max(1, min(recipe.threads, len(y) // _ROWS_PER_THREAD)),
         "deterministic": True,
         "force_row_wise": True,

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphaloom.errors import DataError, SolveError
-from alphaloom.factors import FactorSet, evaluate, load_library
+from alphaloom.factors import FactorSet, load_library
+from alphaloom.forecast.sharing import factor_values
 from alphaloom.market import Market
 from alphaloom.panel import Panel
 from alphaloom.signal import forward_returns
@@ -60,13 +61,15 @@ class Inputs:
         """Rows before today that the factors read."""
         return int(self.factors.lookback)
 
-    def blocks(self, panel: Panel) -> Iterator[tuple[slice, NDArray[np.float32], NDArray[np.bool_]]]:
+    def blocks(
+        self, panel: Panel, dates: NDArray[np.intp]
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.bool_]]]:
         """Rows of the panel, a few dates at a time: the dates, the scaled factors (B, N, F), who has enough (B, N)."""
-        values = evaluate(self.factors, panel, dtype=np.float32).values
-        T, N, F = values.shape
+        values = factor_values(self.factors, panel)
+        N, F = values.shape[1:]
         step = max(1, _BLOCK_BYTES // max(1, 4 * N * F))
-        for start in range(0, T, step):
-            rows = slice(start, min(start + step, T))
+        for start in range(0, len(dates), step):
+            rows = dates[start : start + step]
             member = panel.member[rows]
             # (B, F, N): the cross-section lies along the last axis, where a sort is fast.
             grid = np.where(member[:, None, :], values[rows].transpose(0, 2, 1), np.float32(np.nan))
@@ -80,9 +83,12 @@ class Inputs:
     def scores(self, panel: Panel, model: Callable[[NDArray[np.float32]], NDArray[Any]]) -> NDArray[np.float64]:
         """What `model`, a function of rows (R, F), says of each asset.   Shape: (T, N), NaN where left out."""
         out = np.full(panel.shape, np.nan)
-        for rows, block, able in self.blocks(panel):
+        for rows, block, able in self.blocks(panel, np.flatnonzero(panel.member.any(axis=1))):
             if able.any():
-                out[rows][able] = model(block[able])
+                if able.any():
+                    said = np.full(able.shape, np.nan)
+                    said[able] = model(block[able])
+                    out[rows] = said
         return out
 
 
@@ -112,11 +118,12 @@ def learn(recipe: Recipe, train: Panel, market: Market) -> tuple[Inputs, Table, 
     labelled = np.isfinite(label)
     x = np.empty((int(labelled.sum()), len(factors.factors)), dtype=np.float32)
     cells, filled = [], 0
-    for rows, block, able in inputs.blocks(train):
+    for rows, block, able in inputs.blocks(train, np.flatnonzero(labelled.any(axis=1))):
         take = able & labelled[rows]
         found = int(take.sum())
         x[filled : filled + found] = block[take]
-        cells.append(np.flatnonzero(take) + rows.start * train.shape[1])
+        row, column = np.nonzero(take)
+        cells.append(rows[row] * train.shape[1] + column)
         filled += found
     if not filled:
         raise SolveError(

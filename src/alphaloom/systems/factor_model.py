@@ -31,7 +31,7 @@ class FactorModel:
     """A learner and an allocator that belong together; a study takes both.
 
     `factors` is a library name or the path of a TOML file. A label reaches `horizon` bars ahead, and the portfolio of
-    `k` holdings is looked at every `every` bars.
+    `k` holdings is looked at every `every` bars. Labels overlap, so every `thin`-th date is enough to learn from.
     Raises: DataError for settings out of range.
     """
 
@@ -47,7 +47,8 @@ class FactorModel:
     buffer: int = 20
     every: int = 5
     cash: float = 0.01
-    threads: int = 2
+    thin: int = 3
+    threads: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -57,10 +58,11 @@ class FactorModel:
     @property
     def learner(self) -> Blend:
         """The line and the trees, weighted out of sample."""
-        line = Ridge(self.factors, horizon=self.horizon, alpha=self.alpha)
+        line = Ridge(self.factors, horizon=self.horizon, every=self.thin, alpha=self.alpha)
         trees = LightGBM(
             self.factors,
             horizon=self.horizon,
+            every=self.thin,
             trees=self.trees,
             leaves=self.leaves,
             learning_rate=self.learning_rate,
