@@ -118,6 +118,10 @@ def _over(
     return Operator(name, _arguments(text, least), rule, reach, f"{module}.{name}", "window", meaning, _SPEC)
 
 
+def _moment(name: str, text: str, rule: unit.UnitRule, meaning: str, *, least: int = 2) -> Operator:
+    return _over(name, text, rule, meaning, module="moments", least=least)
+
+
 def _across(name: str, text: str, rule: unit.UnitRule, meaning: str) -> Operator:
     return Operator(name, _arguments(text), rule, _none, f"cross.{name}", "cross", meaning, _SPEC)
 
@@ -161,26 +165,26 @@ OPERATORS: tuple[Operator, ...] = (
     _over("ts_max", "x d", unit.keep, "largest of the last d values"),
     _over("ts_median", "x d", unit.keep, "median of the last d values", module="ordered"),
     _over("ts_quantile", "x d Q", unit.keep, "quantile q of the last d values, linear", module="ordered"),
-    _over("ts_std", "x d", unit.difference, "standard deviation, d - 1 degrees of freedom", least=2),
-    _over("ts_var", "x d", unit.square, "variance, d - 1 degrees of freedom", least=2),
-    _over("ts_cov", "x y d", unit.covariance, "covariance, d - 1 degrees of freedom", least=2),
-    _over("ts_corr", "x y d", unit.free, "Pearson correlation; NaN where a side is constant", least=2),
-    _over("ts_skew", "x d", unit.free, "bias-adjusted skewness; NaN for a constant", least=3),
-    _over("ts_kurt", "x d", unit.free, "bias-adjusted excess kurtosis; NaN for a constant", least=4),
+    _moment("ts_std", "x d", unit.difference, "standard deviation, d - 1 degrees of freedom"),
+    _moment("ts_var", "x d", unit.square, "variance, d - 1 degrees of freedom"),
+    _moment("ts_cov", "x y d", unit.covariance, "covariance, d - 1 degrees of freedom"),
+    _moment("ts_corr", "x y d", unit.free, "Pearson correlation; NaN where a side is constant"),
+    _moment("ts_skew", "x d", unit.free, "bias-adjusted skewness; NaN for a constant", least=3),
+    _moment("ts_kurt", "x d", unit.free, "bias-adjusted excess kurtosis; NaN for a constant", least=4),
     _over("ts_rank", "x d", unit.free, "average-tie percentile of today's value in the window", module="ordered"),
     _over("ts_argmax", "x d", unit.free, "place of the largest, oldest = 1, earliest of ties"),
     _over("ts_argmin", "x d", unit.free, "place of the least, oldest = 1, earliest of ties"),
     _over("ts_days_since_max", "x d", unit.free, "rows since the largest, today = 0"),
     _over("ts_days_since_min", "x d", unit.free, "rows since the least, today = 0"),
-    _over("ts_zscore", "x d", unit.free, "today's distance from the mean in standard deviations", least=2),
+    _moment("ts_zscore", "x d", unit.free, "today's distance from the mean in standard deviations"),
     _over("ts_count", "c d", unit.free, "how many of the last d values are not 0"),
     _over("decay_linear", "x d", unit.keep, "mean with weights d (today) to 1 (oldest)"),
     _over("ema", "x d", unit.keep, "exponential mean of a span, weights cut where the rest is below 1e-7"),
-    _over("ts_slope", "x d", unit.difference, "slope of the line through the last d values", least=2),
-    _over("ts_rsquare", "x d", unit.free, "fit of the line through the last d values", least=3),
-    _over("ts_resi", "x d", unit.difference, "today's distance from the line through the last d values", least=2),
-    _over("ts_beta", "y x d", unit.slope, "slope of y on x over d rows", least=2),
-    _over("ts_resid", "y x d", unit.residual, "today's residual of y on x over d rows", least=2),
+    _moment("ts_slope", "x d", unit.difference, "slope of the line through the last d values"),
+    _moment("ts_rsquare", "x d", unit.free, "fit of the line through the last d values", least=3),
+    _moment("ts_resi", "x d", unit.difference, "today's distance from the line through the last d values"),
+    _moment("ts_beta", "y x d", unit.slope, "slope of y on x over d rows"),
+    _moment("ts_resid", "y x d", unit.residual, "today's residual of y on x over d rows"),
     _over("ts_backfill", "x d", unit.keep, "the last known value, at most d rows old"),
     _across("rank", "x", unit.cross_free, "average-tie percentile among the day's members"),
     _across("zscore", "x", unit.cross_free, "mean 0 and population deviation 1 each day; 0 where all are equal"),
