@@ -172,8 +172,8 @@ def whole_study(T: int = 1500, seed: int = 7) -> StudyResult:
             "benchmarks": ["equal_weight", "buy_and_hold", "index"],
         },
         provenance={
-            "study": "9d1f",
-            "data": "4be1c0ffee0123456789abcdef",
+            "study_hash": "9d1f",
+            "data_hash": "4be1c0ffee0123456789abcdef",
             "assets": 498,
             "seed": 7,
             "market": {"commission": 0.0005, "slippage": 0.0005, "impact": 0.1, "fill": "next_open"},

@@ -137,4 +137,4 @@ def test_toml_text_reads_back():
 
 
 def test_minus_signs_are_set_and_dates_are_left_alone():
-    assert typeset("-1.5 % on 2020-01-02 & [-3, 4]") == "\u22121.5\u00a0% on 2020-01-02 &amp; [\u22123, 4]"
+    assert typeset("-1.5 % on 2020-01-02 & [-3, 4]") == "\u22121.5\u00a0% on 2020-01-02 &amp; [\u22123,\u00a04]"

@@ -164,7 +164,7 @@ def test_text_of_the_user_is_escaped(make_study, read_page):
         name=evil,
         notes=(f"{evil}: {evil}",),
         config={"note": evil, evil: {"k": 1}},
-        provenance={"data": evil, "market": {"fill": evil}, "versions": {"x": evil}},
+        provenance={"data_hash": evil, "market": {"fill": evil}, "versions": {"x": evil}},
         folds=({evil: evil},),
         regimes=({"regime": evil, "bucket": evil, "days": 3},),
         benchmarks={evil: {"sharpe": 0.1}},
@@ -291,3 +291,62 @@ def test_a_failed_write_leaves_the_old_report_and_no_parts(study, tmp_path, monk
     assert "No space left" in str(caught.value)
     assert place.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_sectors_held_short_are_drawn_as_bands(make_study):
+    base = make_study(bars=300)
+    mixed = {name: v if name == "time" else v - 0.09 for name, v in base.exposure.items()}
+    store = figures_in(page_text(make_study(bars=300, exposure=mixed)))
+    sectors = next(figure for figure in store["figures"] if figure["key"] == "sectors")
+    (bands,) = sectors["traces"]
+    assert bands["type"] == "heatmap"
+    assert len(bands["y"]) == len(mixed) - 1
+    assert bands["zmin"] == -bands["zmax"]
+    assert np.allclose(bands["z"][bands["y"].index("Energy")], mixed["Energy"], rtol=1e-5)
+
+
+def test_a_large_first_purchase_does_not_hide_the_rest(make_study):
+    base = make_study(bars=300)
+    turnover = np.concatenate([[0.0, 0.5], np.full(298, 0.01)])
+    text = page_text(make_study(bars=300, daily=dict(base.daily) | {"turnover": turnover}))
+    figure = next(figure for figure in figures_in(text)["figures"] if figure["key"] == "turnover")
+    assert figure["layout"]["yaxis"]["range"] == [0, pytest.approx(0.011)]
+    assert "The first purchase, 50.0\u00a0%, lies beyond the axis." in text
+
+
+def test_days_are_dates_and_hours_keep_their_clock(make_study):
+    base = make_study(bars=80)
+    closes = base.daily["time"] + np.timedelta64(16, "h")
+    text = page_text(make_study(bars=80, daily=dict(base.daily) | {"time": closes}))
+    assert figures_in(text)["axes"][0][0] == "2018-01-02"
+    hours = base.daily["time"][0] + np.arange(80) * np.timedelta64(1, "h")
+    text = page_text(make_study(bars=80, daily=dict(base.daily) | {"time": hours}))
+    assert figures_in(text)["axes"][0][:3] == ["2018-01-02", "2018-01-02 01:00", "2018-01-02 02:00"]
+
+
+class Thirds:
+    """A policy for the test below: a third in each of three assets, decided every ten bars."""
+
+    lookback = 1
+
+    def decide(self, view, book):
+        if len(view) % 10:
+            return np.full(len(view.assets), np.nan)
+        return np.where(np.arange(len(view.assets)) < 3, 1 / 3, 0.0)
+
+
+def test_a_study_that_was_run_and_loaded_gives_its_report(make_panel, tmp_path, read_page):
+    from alphaloom.market import Market
+    from alphaloom.study import Study, WalkForward, load_run
+
+    plan = WalkForward(train=60, test=40)
+    study = Study(name="thirds", learner=Thirds(), market=Market(), plan=plan, benchmarks={"same": Thirds()})
+    run = study.run(make_panel(T=260), directory=tmp_path / "run")
+    first = write_report(run, tmp_path / "run" / "report.html").read_text("utf-8")
+    again = write_report(load_run(tmp_path / "run"), tmp_path / "again.html").read_text("utf-8")
+    assert first == again
+    page = read_page(first)
+    assert page.faults == []
+    assert "By Sharpe ratio it does not beat same" in page.text
+    assert "8 assets" in page.text
+    assert {"equity", "turnover", "costs", "sectors"} <= drawn(first)

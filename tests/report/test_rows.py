@@ -143,4 +143,12 @@ def test_the_verdict_admits_doubt(study):
     assert "lost 2.0 % a year" in said
     assert "that interval contains zero" in said
     assert "though that benchmark lies inside the strategy's own interval" in said
-    assert "t = 0.40, which does not differ from zero" in said
+    assert "t = 0.40, not distinguishable from zero" in said
+
+
+def test_relative_figures_name_what_they_are_relative_to(study):
+    rows = {row.key: row.group for row in summary_rows(study)}
+    assert rows["beta"] == "Against the index"
+    alone = {name: values for name, values in study.daily.items() if name != "benchmark.index"}
+    rows = {row.key: row.group for row in summary_rows(replace(study, daily=alone))}
+    assert rows["beta"] == "Against equal weight"

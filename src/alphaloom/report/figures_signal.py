@@ -57,11 +57,11 @@ def _by_day(result: StudyResult) -> Figure:
 def _cumulative(result: StudyResult) -> Figure:
     key, kicker = "ic-sum", "Cumulative IC"
     times, traces, last = times_of(result.ic), [], {}
-    for name, label, color, dash in (("ic", "IC", "$muted", "dash"), ("rank_ic", "rank IC", "$strategy", "solid")):
+    for name, label, color in (("ic", "IC", "$muted"), ("rank_ic", "rank IC", "$strategy")):
         values = column(result.ic, name)
         if values is not None:
             total = np.cumsum(np.nan_to_num(values))
-            traces.append(line(times, total, label, Pen(color, ".2f", dash=dash)))
+            traces.append(line(times, total, label, Pen(color, ".2f")))
             last[label] = float(total[-1])
     if not traces:
         return absent(key, kicker, NO_SIGNAL)
@@ -174,15 +174,14 @@ def _spread(result: StudyResult) -> Figure:
     values = np.array(list(buckets.values()))
     middle = np.mean(values, axis=0)
     legs = (
-        ("highest less mean", values[-1] - middle, "$up", "dash", 1.2),
-        ("mean less lowest", middle - values[0], "$down", "dot", 1.2),
-        ("highest less lowest", values[-1] - values[0], "$strategy", "solid", 2.0),
+        ("highest less mean", values[-1] - middle, "$muted", 1.2),
+        ("mean less lowest", middle - values[0], "$down", 1.2),
+        ("highest less lowest", values[-1] - values[0], "$strategy", 2.0),
     )
     traces = [
-        line(times, np.cumsum(np.nan_to_num(leg)), name, Pen(color, ".1%", width, dash))
-        for name, leg, color, dash, width in legs
+        line(times, np.cumsum(np.nan_to_num(leg)), name, Pen(color, ".1%", width)) for name, leg, color, width in legs
     ]
     total = float(np.cumsum(np.nan_to_num(legs[2][1]))[-1])
     title = f"Highest less lowest added up to {number_text(total, 'percent')}"
-    layout = {"yaxis": {"title": {"text": "summed return"}, "tickformat": ".0%", "zeroline": True}}
+    layout = {"yaxis": {"title": {"text": "summed return"}, "tickformat": ".3~%", "zeroline": True}}
     return Figure(key, kicker, title, traces, layout, "Returns of one bar, summed, not compounded, before costs.")

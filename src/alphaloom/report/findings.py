@@ -8,13 +8,13 @@ import numpy as np
 
 from alphaloom.report.curves import drawdowns
 from alphaloom.report.formats import date_text, number_of, number_text
-from alphaloom.report.reading import column, times_of
+from alphaloom.report.reading import column, rival, times_of
 from alphaloom.report.rows import Row, benchmark_rows, summary_rows
 
 if TYPE_CHECKING:
     from alphaloom.study import StudyResult
 
-__all__ = ["fall_text", "joined", "rival", "spelled", "verdict"]
+__all__ = ["fall_text", "joined", "verdict"]
 
 SIGNIFICANT = 0.95
 
@@ -30,19 +30,9 @@ def verdict(result: StudyResult) -> str:
     return " ".join(said) if said else "The study measured nothing from which a verdict could be drawn."
 
 
-def spelled(name: str) -> str:
-    """A name from a configuration as words: `equal_weight` reads `equal weight`."""
-    return name.replace("_", " ")
-
-
-def rival(name: str) -> str:
-    """A benchmark as a sentence names it; the panel's own index is `the index`."""
-    return "the index" if name == "index" else spelled(name)
-
-
-def joined(words: list[str]) -> str:
+def joined(words: list[str], last: str = "and") -> str:
     """Words as a list in a sentence: a, b and c."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
 def _value(rows: dict[str, Row], key: str) -> float | None:
@@ -92,7 +82,7 @@ def _contest(result: StudyResult, rows: dict[str, Row]) -> str:
     if better:
         claims.append(f"it beats {joined(better)}")
     if worse:
-        claims.append(f"it does not beat {joined(worse)}")
+        claims.append(f"it does not beat {joined(worse, 'or')}")
     if not claims:
         return ""
     many = len(better) + len(worse) > 1
@@ -117,7 +107,7 @@ def _signal(rows: dict[str, Row]) -> str:
     strength = _value(rows, "rank_ic_t")
     if strength is None:
         return text + "."
-    judged = "" if abs(strength) >= 2 else ", which does not differ from zero"
+    judged = "" if abs(strength) >= 2 else ", not distinguishable from zero"
     return f"{text}, t = {number_text(strength, 'ratio')}{judged}."
 
 

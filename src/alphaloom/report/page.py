@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from alphaloom.errors import AlphaloomError
-from alphaloom.report.figures import Figure, money_figures, trading_figures
+from alphaloom.report.figures import Figure, money_figures
 from alphaloom.report.figures_signal import signal_figures
-from alphaloom.report.findings import spelled, verdict
-from alphaloom.report.reading import facts
+from alphaloom.report.figures_trading import trading_figures
+from alphaloom.report.findings import verdict
+from alphaloom.report.reading import facts, spelled
 from alphaloom.report.rows import Row, key_rows, summary_rows
 from alphaloom.report.tables import (
     benchmark_table,
@@ -169,7 +170,8 @@ def _fact(label: str, text: str) -> str:
 
 def _notes(result: StudyResult) -> str:
     if result.notes:
-        listed = f"<ul>{''.join(f'<li>{_note(note)}</li>' for note in result.notes)}</ul>"
+        many = ' class="many"' if len(result.notes) > 6 else ""
+        listed = f"<ul{many}>{''.join(f'<li>{_note(note)}</li>' for note in result.notes)}</ul>"
     else:
         listed = sentence("The study recorded no note about its data, its fills or its models.")
     title = '<h2 id="notes-title">Read this first</h2>'

@@ -10,7 +10,18 @@ from numpy.typing import NDArray
 
 from alphaloom.report.formats import date_text, number_of
 
-__all__ = ["bars_per_year", "benchmarks_of", "column", "facts", "growth", "seek", "times_of"]
+__all__ = [
+    "bars_per_year",
+    "benchmarks_of",
+    "column",
+    "facts",
+    "growth",
+    "rival",
+    "rival_of",
+    "seek",
+    "spelled",
+    "times_of",
+]
 
 if TYPE_CHECKING:
     from alphaloom.study import StudyResult
@@ -28,8 +39,13 @@ def column(table: Mapping[str, NDArray[Any]], name: str) -> Array | None:
 
 
 def times_of(table: Mapping[str, NDArray[Any]]) -> NDArray[np.datetime64]:
-    """The time column, empty where there is none."""
-    return np.asarray(table.get("time", ()), dtype="datetime64[ns]")
+    """The time column, empty where there is none.
+
+    Time: where no day has two bars the hour of the close says nothing, and times are cut to their day.
+    """
+    times = np.asarray(table.get("time", ()), dtype="datetime64[ns]")
+    days = times.astype("datetime64[D]")
+    return days.astype("datetime64[ns]") if np.unique(days).size == times.size else times
 
 
 def growth(equity: Array) -> Array:
@@ -44,6 +60,22 @@ def benchmarks_of(result: StudyResult) -> dict[str, Array]:
     names = [name for name in result.daily if name.startswith(prefix)]
     found = {name.removeprefix(prefix): column(result.daily, name) for name in names}
     return {name: equity for name, equity in found.items() if equity is not None}
+
+
+def rival_of(result: StudyResult) -> str | None:
+    """The benchmark that relative figures are measured against: the index, else the first one, None without any."""
+    names = list(benchmarks_of(result))
+    return "index" if "index" in names else next(iter(names), None)
+
+
+def spelled(name: str) -> str:
+    """A name from a configuration as words: `equal_weight` reads `equal weight`."""
+    return name.replace("_", " ")
+
+
+def rival(name: str) -> str:
+    """A benchmark as a sentence names it; the panel's own index is `the index`."""
+    return "the index" if name == "index" else spelled(name)
 
 
 def bars_per_year(result: StudyResult) -> float:
@@ -91,7 +123,7 @@ def facts(result: StudyResult) -> list[tuple[str, str]]:
     seed = seek(both, "seed")
     if seed is not None:
         stated.append(("Seed", str(seed)))
-    data = result.provenance.get("data")
+    data = result.provenance.get("data_hash")
     if isinstance(data, str) and data:
         stated.append(("Data", data.rsplit(":", 1)[-1][:12]))
     return stated

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from alphaloom.report.formats import interval_text, number_of, number_text
+from alphaloom.report.reading import rival, rival_of
 
 if TYPE_CHECKING:
     from alphaloom.study import StudyResult
@@ -38,6 +39,8 @@ class Row:
         return interval_text(self.low, self.high, self.form)
 
 
+RELATIVE: Final = "Against the benchmark"
+
 # key, label, form; the order is the order of every table.
 CATALOGUE: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
     "Return after costs": (
@@ -61,7 +64,7 @@ CATALOGUE: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
         ("cost_drag", "Lost to costs a year", "percent"),
         ("gross_sharpe", "Sharpe ratio before costs", "ratio"),
     ),
-    "Against the benchmark": (
+    RELATIVE: (
         ("information_ratio", "Information ratio", "ratio"),
         ("beta", "Beta", "ratio"),
         ("alpha", "Alpha a year", "percent"),
@@ -105,7 +108,11 @@ CARDS: Final = (
 
 def summary_rows(result: StudyResult) -> list[Row]:
     """Every key figure of a study in the order of the report; figures that the catalogue does not know come last."""
-    return _rows(result.summary)
+    rival_name = rival_of(result)
+    if rival_name is None:
+        return _rows(result.summary)
+    against = f"Against {rival(rival_name)}"
+    return [replace(row, group=against) if row.group == RELATIVE else row for row in _rows(result.summary)]
 
 
 def key_rows(result: StudyResult) -> list[Row]:

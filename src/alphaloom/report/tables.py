@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from alphaloom.report.curves import months_of
-from alphaloom.report.findings import spelled
 from alphaloom.report.formats import MISSING, date_text, number_of, number_text, plain_text
-from alphaloom.report.reading import column, times_of
+from alphaloom.report.reading import column, spelled, times_of
 from alphaloom.report.rows import benchmark_rows, summary_rows
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ __all__ = ["benchmark_table", "fold_table", "month_table", "regime_table", "sent
 
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 MINUS: Final = re.compile(r"(?<![\w.])-(?=\d)")
+WITHIN: Final = re.compile(r"(?<=\d), (?=[\u2212\d.]+\])")
 UNIT: Final = re.compile(r"(?<=\d) %")
 REGIME_FORMS: Final = {
     "days": "count",
@@ -34,8 +34,8 @@ REGIME_FORMS: Final = {
 
 
 def typeset(text: str) -> str:
-    """Text for HTML: escaped, with a true minus sign before negative numbers and units kept beside their number."""
-    signed = MINUS.sub("\u2212", text)
+    """Text for HTML: escaped, with true minus signs, and with units and intervals kept on one line."""
+    signed = WITHIN.sub(",\u00a0", MINUS.sub("\u2212", text))
     return escape(UNIT.sub("\u00a0%", signed))
 
 

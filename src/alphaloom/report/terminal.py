@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from alphaloom.report.findings import spelled, verdict
+from alphaloom.report.findings import verdict
 from alphaloom.report.formats import MISSING, date_text
-from alphaloom.report.reading import times_of
+from alphaloom.report.reading import spelled, times_of
 from alphaloom.report.rows import Row, benchmark_rows, summary_rows
 
 if TYPE_CHECKING:

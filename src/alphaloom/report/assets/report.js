@@ -24,6 +24,7 @@
       const named = (key === "color" || key === "fillcolor") && value[0] === "$";
       return named ? styles.getPropertyValue("--" + value.slice(1)).trim() : value;
     }
+    if (key === "colorscale") return value.map(([place, inner]) => [place, coloured(inner, styles, "color")]);
     if (Array.isArray(value)) return key === "color" ? value.map((inner) => coloured(inner, styles, key)) : value;
     if (value && typeof value === "object") {
       if (typeof value.axis === "number") return store.axes[value.axis];
@@ -69,7 +70,7 @@
     for (const name of ["yaxis", "yaxis2"]) {
       if (!given[name]) continue;
       layout[name] = axisStyle(styles, given[name]);
-      layout[name].title = Object.assign({ standoff: 8, font: { size: 12 } }, given[name].title);
+      if (given[name].title) layout[name].title = Object.assign({ standoff: 8, font: { size: 12 } }, given[name].title);
     }
     if (narrow() && figure.traces.length > 4) {
       Object.assign(layout.legend, { x: -0.12, entrywidth: 0.56, entrywidthmode: "fraction", font: { size: 10, color: get("ink") } });
