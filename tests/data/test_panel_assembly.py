@@ -180,6 +180,14 @@ def test_statements_count_from_their_publication(tmp_path, bars):
         import_market([], tmp_path / "s", extras=MarketFiles(fundamentals=statements.drop("available_date")))
 
 
+def test_a_statement_column_cannot_take_the_place_of_a_price(tmp_path, bars):
+    statements = pl.DataFrame(
+        {"ticker": ["X"], "period_end": ["2023-12-31"], "available_date": ["2024-01-01"], "close": [5.0]}
+    )
+    with pytest.raises(DataError, match="names of their own"):
+        stored(tmp_path / "s", bars(X=[1.0] * 3), fundamentals=statements)
+
+
 def test_a_statement_of_long_ago_is_not_carried_for_ever(tmp_path, bars):
     statements = pl.DataFrame(
         {"ticker": ["X"], "period_end": ["2022-06-29"], "available_date": ["2022-08-01"], "equity": [5.0]}

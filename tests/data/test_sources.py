@@ -145,4 +145,5 @@ def test_bars_named_by_their_start_move_to_their_end():
     prices = {name: [1.0] * 6 for name in ("open", "high", "low", "close", "volume")}
     bars = read_prices(pl.DataFrame({"open_time": hours, "symbol": ["BTC"] * 6, **prices}))
     assert bars.frame["time"].to_numpy()[0] == np.datetime64("2024-01-02T01:00", "ns")
+    assert bars.frame["time"].dtype == pl.Datetime("ns")
     assert any("1:00:00 later" in note for note in bars.notes)

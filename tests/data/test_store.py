@@ -156,6 +156,14 @@ def test_what_a_killed_writer_left_is_swept_at_the_next_open(store, bars):
     assert {k: v for k, v in tree(store).items() if k != ".lock"} == {k: v for k, v in before.items() if k != ".lock"}
 
 
+def test_a_reader_keeps_the_store_that_it_opened_while_a_writer_goes_on(store, bars):
+    manifest = Store(store).manifest
+    import_market(bars(X=[10.0, 10.1, 10.2, 10.3, 10.4]), store)
+    assert all((store / name).is_file() for name in manifest["files"])
+    import_market(bars(first="2024-01-08", X=[10.5]), store)
+    assert not all((store / name).is_file() for name in manifest["files"]), "one generation and no more"
+
+
 def test_one_writer_at_a_time(store, bars):
     with locked(store):
         with pytest.raises(DataError, match=f"process {os.getpid()} holds it"):

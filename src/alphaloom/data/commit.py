@@ -15,11 +15,12 @@ from typing import IO, Any
 
 from alphaloom.errors import DataError
 
-__all__ = ["MANIFEST", "Commit", "locked", "read_manifest", "sweep"]
+__all__ = ["MANIFEST", "Commit", "leftovers", "locked", "read_manifest", "sweep"]
 
 MANIFEST = "manifest.json"
 _LOCK = ".lock"
 _STAGING = ".staging"
+_FOLDER = re.compile(r"^(prices(/year=-?\d+)?|quarantine|revisions|extras|reports)$")
 _OURS = re.compile(r"^(prices/year=-?\d+|quarantine|revisions|extras|reports)/[\w.-]+-[0-9a-f]{16}\.(parquet|json)$")
 
 
@@ -91,21 +92,25 @@ def _release(stream: IO[str]) -> None:
         msvcrt.locking(stream.fileno(), msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
 
 
+def leftovers(root: Path) -> list[Path]:
+    """What an interrupted writer left behind: the staging folder and parts that the manifest does not name."""
+    manifest = read_manifest(root)
+    named = {*manifest.get("files", {}), *manifest.get("replaced", ())}
+    staging = [root / _STAGING] if (root / _STAGING).exists() else []
+    parts = ((path, path.relative_to(root).as_posix()) for path in root.rglob("*"))
+    return staging + [path for path, name in parts if name not in named and _OURS.match(name)]
+
+
 def sweep(root: Path) -> None:
-    """Removes what an interrupted writer left behind: staged files and parts that no manifest names."""
-    if not root.is_dir():
-        return
-    shutil.rmtree(root / _STAGING, ignore_errors=True)
-    named = set(read_manifest(root).get("files", {}))
-    for path in root.rglob("*"):
-        relative = path.relative_to(root).as_posix()
-        if relative not in named and _OURS.match(relative):
+    """Removes the leftovers and the folders that they leave empty.   The caller holds the lock."""
+    for path in leftovers(root):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             with suppress(OSError):
                 path.unlink()
     for folder in sorted((item for item in root.rglob("*") if item.is_dir()), reverse=True):
-        if re.match(
-            r"^(prices(/year=-?\d+)?|quarantine|revisions|extras|reports)$", folder.relative_to(root).as_posix()
-        ):
+        if _FOLDER.match(folder.relative_to(root).as_posix()):
             with suppress(OSError):  # a folder with files stays
                 folder.rmdir()
 
@@ -153,7 +158,12 @@ class Commit:
         return self._staging / name if name in self._put else self.root / name
 
     def publish(self, manifest: Mapping[str, Any]) -> None:
-        """Moves the staged files in and replaces the manifest last: that rename is the moment of the change."""
+        """Moves the staged files in and replaces the manifest last: that rename is the moment of the change.
+
+        Files of the manifest before stay for one generation, for readers that have just read it.
+        """
+        before = read_manifest(self.root).get("files", {})
+        manifest = {**manifest, "replaced": sorted(set(before) - set(manifest["files"]))}
         staged = self._staging / MANIFEST
         staged.write_text(json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
         _sync(staged)

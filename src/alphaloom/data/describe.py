@@ -20,6 +20,7 @@ from alphaloom.data.merge import content_hash
 from alphaloom.data.screens import screen
 from alphaloom.data.sources import Bars
 from alphaloom.data.store import FORMAT
+from alphaloom.errors import DataError
 
 __all__ = ["Change", "described", "put_table"]
 
@@ -57,6 +58,7 @@ def described(
     told = with_events(whole, actions)
     wanted = files.adjustment if files.adjustment != "auto" or not change.old else change.old["adjustment"]
     method = choose_method(told.columns, wanted)
+    _refuse_shadows(change, whole)
     days = calendar or change.old.get("calendar")
     splits = measure_splits_in_close(told)
     found, flags = screen(told, method, splits_in_close=splits, calendar=days)
@@ -89,8 +91,21 @@ def described(
     return manifest, report
 
 
+def _refuse_shadows(change: Change, whole: pl.DataFrame) -> None:
+    """A statement column must not take the place of a price."""
+    stated = change.extras.get("fundamentals", {}).get("columns", ())
+    twice = sorted({*whole.columns, "vwap", "adj_factor"} & set(stated))
+    if twice:
+        raise DataError(
+            "fields must have names of their own",
+            found=f"{', '.join(twice)} among the prices and among the fundamentals",
+            where="fundamentals",
+            fix="rename the column in the file of fundamentals",
+        )
+
+
 def _same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    ignored = ("files", "sources", "notes", "source_notes")
+    ignored = ("files", "sources", "notes", "source_notes", "replaced")
     data = {name for name in old["files"] if not name.startswith("reports/")}
     return data == set(new["files"]) and all(old[key] == new[key] for key in old if key not in ignored)
 

@@ -80,7 +80,10 @@ def parse_times(values: pl.Series, *, where: str, first_row: int = 1) -> tuple[p
 def _from_stamps(values: pl.Series, zone: str | None) -> tuple[pl.Series, str]:
     stamps: pl.Series = values.cast(pl.Datetime("ns", zone))
     if zone is None:
-        return stamps, ""
+        whole = (stamps.drop_nulls() == stamps.drop_nulls().dt.truncate("1d")).all()
+        return stamps, "" if whole else "times have no zone and stay as written"
+    if zone == "UTC":
+        return stamps.dt.replace_time_zone(None), "times are UTC"
     local = stamps.dt.replace_time_zone(None)
     if (local == local.dt.truncate("1d")).all():
         return local, f"times are midnights in {zone} and are taken as dates"

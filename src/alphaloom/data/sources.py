@@ -204,7 +204,7 @@ def _canonical(
     if unused:
         notes.append(f"{where}: columns that hold no numbers were not read: {', '.join(unused)}.")
     if plain(matched["time"]) == "opentime" and (step := _bar_length(out["time"], out["asset"])) is not None:
-        out["time"] = out["time"] + step
+        out["time"] = (out["time"] + step).cast(pl.Datetime("ns"))
         notes.append(f"{where}: bars were named by their start and now bear the time at which they end ({step} later).")
     return pl.DataFrame(list(out.values())).select(*REQUIRED, *(name for name in out if name not in REQUIRED)), notes
 

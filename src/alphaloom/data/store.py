@@ -13,7 +13,7 @@ from alphaloom.corpus import Corpus
 from alphaloom.data.adjust import with_events
 from alphaloom.data.assemble import Grids, grids_of, listed_grid, with_factors
 from alphaloom.data.columns import near
-from alphaloom.data.commit import MANIFEST, locked, read_manifest, sweep
+from alphaloom.data.commit import MANIFEST, leftovers, locked, read_manifest, sweep
 from alphaloom.data.coverage import cover, cover_sentence
 from alphaloom.data.findings import ValidationReport
 from alphaloom.data.knowledge import Axes, corpus_of, fundamentals_grid, labels_grid, membership_grid, series_row
@@ -64,7 +64,7 @@ class Store:
 
     def _tidy(self) -> None:
         """Cleans up after a writer that died; a writer that lives holds the lock and is left in peace."""
-        if not self.path.is_dir():
+        if not self.path.is_dir() or not leftovers(self.path):
             return
         try:
             with locked(self.path):
