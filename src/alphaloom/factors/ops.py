@@ -92,7 +92,12 @@ def _ema(windows: tuple[int, ...]) -> int:
 
 _KINDS: dict[str, Kind] = {"g": "group", "d": "window"}
 _BOUNDS = {"Q": (0.0, 1.0), "K": (0.0, math.inf)}
-_SPEC = "factor specification 2.3"
+_PAPER = "arXiv:1601.00991, appendix A"
+_OF_THE_PAPER = (
+    *("abs", "log", "sign", "signed_power", "minimum", "maximum", "rank", "scale", "indneutralize", "delay", "delta"),
+    *("decay_linear", "ts_corr", "ts_cov", "ts_min", "ts_max", "ts_argmax", "ts_argmin", "ts_rank", "ts_sum"),
+    *("ts_product", "ts_std"),
+)
 
 
 def _arguments(text: str, least: int = 1) -> tuple[Argument, ...]:
@@ -106,16 +111,22 @@ def _arguments(text: str, least: int = 1) -> tuple[Argument, ...]:
     return tuple(found)
 
 
+def _source(name: str) -> str:
+    return _PAPER if name in _OF_THE_PAPER else ""
+
+
 def _each(name: str, text: str, rule: unit.UnitRule, meaning: str, symbol: str = "", precedence: int = 0) -> Operator:
     kernel = f"elementwise.{name}"
-    return Operator(name, _arguments(text), rule, _none, kernel, "elementwise", meaning, _SPEC, symbol, precedence)
+    return Operator(
+        name, _arguments(text), rule, _none, kernel, "elementwise", meaning, _source(name), symbol, precedence
+    )
 
 
 def _over(
     name: str, text: str, rule: unit.UnitRule, meaning: str, *, module: str = "rolling", least: int = 1
 ) -> Operator:
     reach = {"delay": _lag, "delta": _lag, "ts_backfill": _lag, "ema": _ema}.get(name, _window)
-    return Operator(name, _arguments(text, least), rule, reach, f"{module}.{name}", "window", meaning, _SPEC)
+    return Operator(name, _arguments(text, least), rule, reach, f"{module}.{name}", "window", meaning, _source(name))
 
 
 def _moment(name: str, text: str, rule: unit.UnitRule, meaning: str, *, least: int = 2) -> Operator:
@@ -123,7 +134,7 @@ def _moment(name: str, text: str, rule: unit.UnitRule, meaning: str, *, least: i
 
 
 def _across(name: str, text: str, rule: unit.UnitRule, meaning: str) -> Operator:
-    return Operator(name, _arguments(text), rule, _none, f"cross.{name}", "cross", meaning, _SPEC)
+    return Operator(name, _arguments(text), rule, _none, f"cross.{name}", "cross", meaning, _source(name))
 
 
 OPERATORS: tuple[Operator, ...] = (
