@@ -117,7 +117,7 @@ def with_bt(panel: Panel, weights: np.ndarray, fee: float) -> tuple[np.ndarray, 
     test.run()
     # The first row is the day before the data, on which `bt` books the capital.
     return np.asarray(test.strategy.values, dtype=np.float64)[1:], int(
-        (test.strategy.positions.diff() != 0).sum().sum()
+        (test.strategy.positions.diff().iloc[1:] != 0).sum().sum()
     )
 
 

@@ -293,3 +293,38 @@ def test_impact_is_the_square_root_law_and_at_most_the_value() -> None:
     greedy = run(rows, panel, replace(FREE, impact=1e9))
     assert 0 < greedy.orders.impact[0] <= greedy.orders.value[0]
     assert greedy.cash[31] >= 0
+
+
+def test_many_books_are_rows_of_the_same_arrays() -> None:
+    from alphaloom.backtest.ledger import Journal, Ledger, Position, Rules, advance, place
+    from alphaloom.backtest.tape import draw_tape
+
+    B, T, N = 3, 4, 2
+    panel = two_assets([[10, 20], [10, 20], [12, 21], [11, 25]], [[10, 20], [11, 20], [12, 22], [10, 25]])
+    market = Market(commission=0.001, sell_tax=0.002, slippage=0.0005)
+    tables = np.random.default_rng(0).dirichlet(np.ones(N + 1), (B, T))[:, :, :N]
+    rules = Rules(0.001, 0.002, 0.0005, 0.0, 0.0, 1.0, 0.0, False, False)
+    cash, dead = np.full(B, 10_000.0), np.zeros(B, bool)
+    shares, waiting, mark = np.zeros((B, N)), np.zeros((B, N)), np.full((B, N), np.nan)
+    shapes = [(T,), (T,), (T,), (T, N), (T, N), (T, N), (6, T), (2,)]
+    pages = [np.zeros((B, *shape)) for shape in shapes]
+    count, rows = np.zeros((B, 1), np.int64), np.zeros((B, 3, T * N), np.int32)
+    numbers, status = np.zeros((B, 7, T * N)), np.zeros((B, T * N), np.int8)
+    books = [
+        Ledger(
+            draw_tape(panel, market, 0),
+            rules,
+            Position(cash[b : b + 1], dead[b : b + 1], shares[b], waiting[b], mark[b]),
+            Journal(*(page[b] for page in pages), count[b], rows[b], numbers[b], status[b]),
+        )
+        for b in range(B)
+    ]
+    for t in range(T):
+        for b, book in enumerate(books):
+            advance(book, t)
+            assert place(book, t, tables[b, t]) == (0, 0)
+    for b in range(B):
+        alone = run(tables[b], panel, market)
+        np.testing.assert_array_equal(pages[1][b], alone.equity)
+        np.testing.assert_array_equal(shares[b], alone.shares[-1])
+        assert count[b, 0] == len(alone.orders)

@@ -39,17 +39,17 @@ def backtest(policy: Policy, panel: Panel, market: Market, *, start: int = 0, ca
     asked once and runs inside the compiled loop, to the same bits.
     Raises: DecisionError for weights that cannot be traded, with the date and the asset.
     """
-    _check(panel, start, cash)
-    ledger = _open_ledger(panel, market, start, cash)
+    _check(panel, start=start, cash=cash)
+    ledger = _open_ledger(panel, market, start=start, cash=cash)
     # A protocol only looks for the name; a policy may well keep a table called `weights`.
     if isinstance(policy, ScheduledPolicy) and callable(policy.weights):
-        ledger = _run_schedule(policy, panel, ledger, start)
+        ledger = _run_schedule(policy, panel, ledger=ledger, start=start)
     else:
-        ledger = _run_bars(policy, panel, ledger, start)
-    return _close_ledger(ledger, panel[start:], market, cash)
+        ledger = _run_bars(policy, panel, ledger=ledger, start=start)
+    return _close_ledger(ledger, panel[start:], market=market, cash=cash)
 
 
-def _check(panel: Panel, start: int, cash: float) -> None:
+def _check(panel: Panel, *, start: int, cash: float) -> None:
     if "close" not in panel.fields:
         raise DataError("a back-test needs the close of every asset", found="no field close", where="panel.fields")
     if not 0 <= start < len(panel):
@@ -58,7 +58,7 @@ def _check(panel: Panel, start: int, cash: float) -> None:
         raise DataError("a back-test starts with money", found=cash, where="cash")
 
 
-def _open_ledger(panel: Panel, market: Market, start: int, cash: float) -> Ledger:
+def _open_ledger(panel: Panel, market: Market, *, start: int, cash: float) -> Ledger:
     from alphaloom.backtest.ledger import Journal, Ledger, Position, Rules
 
     T, N = panel.shape
@@ -110,7 +110,7 @@ def _with_room(ledger: Ledger, more: int) -> Ledger:
     return ledger._replace(journal=journal._replace(rows=rows, numbers=numbers, status=status))
 
 
-def _run_schedule(policy: ScheduledPolicy, panel: Panel, ledger: Ledger, start: int) -> Ledger:
+def _run_schedule(policy: ScheduledPolicy, panel: Panel, *, ledger: Ledger, start: int) -> Ledger:
     from alphaloom.backtest.ledger import replay
 
     weights = _as_floats(policy.weights(panel), panel.shape, "policy.weights(panel)")[start:]
@@ -119,22 +119,23 @@ def _run_schedule(policy: ScheduledPolicy, panel: Panel, ledger: Ledger, start: 
     ledger = _with_room(ledger, orders)
     row, fault, asset = replay(ledger, weights)
     if fault:
-        _refuse(panel, weights[row], start + row, fault, asset)
+        _refuse(panel, weights[row], row=start + row, fault=fault, asset=asset)
     return ledger
 
 
-def _run_bars(policy: Policy, panel: Panel, ledger: Ledger, start: int) -> Ledger:
+def _run_bars(policy: Policy, panel: Panel, *, ledger: Ledger, start: int) -> Ledger:
     from alphaloom.backtest.ledger import advance, place
 
     T, N = panel.shape
     journal, now = ledger.journal, panel.times[start:]
     equity, shares, prices = (_read_only(getattr(journal, name)) for name in ("equity", "shares", "prices"))
     rewritten = ledger.rules.same_close
+    nothing = _read_only(np.full(N, np.nan))
     for row in range(T - start):
         ledger = _with_room(ledger, N)
         advance(ledger, row)
         if ledger.book.dead[0]:
-            place(ledger, row, np.full(N, np.nan))
+            place(ledger, row, nothing)
             continue
         history = History(now[: row + 1], equity[: row + 1], shares[: row + 1])
         # A fill at the same close rewrites the row after the decision; the book that was decided on stays as it was.
@@ -144,7 +145,7 @@ def _run_bars(policy: Policy, panel: Panel, ledger: Ledger, start: int) -> Ledge
         weights = _as_floats(decided, (N,), f"policy.decide at {_day(now[row])}")
         fault, asset = place(ledger, row, weights)
         if fault:
-            _refuse(panel, weights, start + row, fault, asset)
+            _refuse(panel, weights, row=start + row, fault=fault, asset=asset)
     return ledger
 
 
@@ -163,7 +164,7 @@ def _as_floats(weights: object, shape: tuple[int, ...], where: str) -> NDArray[n
     return _read_only(array)
 
 
-def _refuse(panel: Panel, weights: NDArray[np.float64], row: int, fault: int, asset: int) -> None:
+def _refuse(panel: Panel, weights: NDArray[np.float64], *, row: int, fault: int, asset: int) -> None:
     rule, fix = _FAULTS[fault]
     place = f"row {row}, {_day(panel.times[row])}"
     if fault == 4:
@@ -171,7 +172,7 @@ def _refuse(panel: Panel, weights: NDArray[np.float64], row: int, fault: int, as
     raise DecisionError(rule, found=float(weights[asset]), where=f"{place}, {panel.assets[asset]}", fix=fix)
 
 
-def _close_ledger(ledger: Ledger, panel: Panel, market: Market, cash: float) -> BacktestResult:
+def _close_ledger(ledger: Ledger, panel: Panel, *, market: Market, cash: float) -> BacktestResult:
     journal = ledger.journal
     orders = _orders(journal)
     gone = np.flatnonzero(journal.equity <= 0.0)
@@ -190,7 +191,7 @@ def _close_ledger(ledger: Ledger, panel: Panel, market: Market, cash: float) -> 
         orders=orders,
         market=market,
         periods_per_year=panel.periods_per_year,
-        notes=describe(panel, market, orders, journal.settled, bankrupt),
+        notes=describe(panel, market, orders=orders, settled=journal.settled, bankrupt=bankrupt),
         bankrupt=bankrupt,
     )
 

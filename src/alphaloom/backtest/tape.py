@@ -68,9 +68,9 @@ def _verdicts(panel: Panel, market: Market, price: NDArray[np.float64]) -> tuple
         if market.fill != "next_open" and limit in panel.fields:
             # A limit that is not known compares false.
             locked = sign * price >= sign * panel[limit] * (1.0 - sign * AT_LIMIT)
-        status = np.where(locked, np.int8(_LIMIT), np.int8(0))
-        status[closed] = _HALTED
-        status[~panel.listed] = _UNLISTED
+        status = locked * np.int8(_LIMIT)
+        np.putmask(status, closed, _HALTED)
+        np.putmask(status, ~panel.listed, _UNLISTED)
         sides.append(_read_only(status))
     return sides[0], sides[1]
 
@@ -150,16 +150,14 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def describe(
-    panel: Panel, market: Market, orders: Orders, settled: NDArray[np.float64], bankrupt: np.datetime64 | None
+    panel: Panel, market: Market, *, orders: Orders, settled: NDArray[np.float64], bankrupt: np.datetime64 | None
 ) -> tuple[str, ...]:
     """What a reader of the result must know: the fill, what was not filled, what left the market, what was assumed."""
     notes = [f"fills: {_FILLS[market.fill]}; the last row's weights are not traded"]
-    counts = np.bincount(orders.status, minlength=len(STATUS))
-    lapsed = [
-        f"{int(n)} {word}" for word, n in zip(STATUS, counts, strict=True) if n and word not in ("filled", "partial")
-    ]
-    if counts[STATUS.index("partial")]:
-        notes.append(f"orders: {int(counts[1])} of {len(orders)} were cut to fit the cash")
+    counts = {word: np.count_nonzero(orders.status == code) for code, word in enumerate(STATUS)}
+    lapsed = [f"{count} {word}" for word, count in counts.items() if count and word not in ("filled", "partial")]
+    if counts["partial"]:
+        notes.append(f"orders: {counts['partial']} of {len(orders)} were cut to fit the cash")
     if lapsed:
         notes.append(f"orders: {', '.join(lapsed)} of {len(orders)} were not filled and lapsed")
     if settled[0]:
