@@ -77,6 +77,20 @@ class Panel:
             given = getattr(self, name)
             put(name, _read_only(_checked_mask(name, defaults[name] if given is None else given, shape)))
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Read-only maps do not travel between processes; their contents do.
+        return {
+            name: dict(value) if isinstance(value, MappingProxyType) else value for name, value in vars(self).items()
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        def closed(value: Any) -> Any:
+            return _read_only(value) if isinstance(value, np.ndarray) else value
+
+        for name, value in state.items():
+            whole = _frozen_map({k: closed(v) for k, v in value.items()}) if isinstance(value, dict) else closed(value)
+            object.__setattr__(self, name, whole)
+
     @property
     def shape(self) -> tuple[int, int]:
         """(T, N)."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -96,3 +98,14 @@ def test_unknown_assets_are_named(make_panel):
         panel.columns_of(["A000", "NOPE"])
     with pytest.raises(DataError, match="open, high"):
         panel["clsoe"]
+
+
+def test_a_panel_travels_between_processes_as_it_is(make_panel):
+    panel = make_panel(12, 3)[2:9]
+    there = pickle.loads(pickle.dumps(panel))
+    assert there.source == panel.source
+    np.testing.assert_array_equal(there["close"], panel["close"])
+    with pytest.raises(ValueError):
+        there["close"][0, 0] = 1.0
+    with pytest.raises(TypeError):
+        there.fields["x"] = panel["close"]

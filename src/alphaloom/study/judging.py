@@ -159,6 +159,7 @@ def _fold_facts(panel: Panel, walk: Walk, *, number: int, daily: Mapping[str, An
     rows = slice(fold.test_start - walk.start, fold.test_stop - walk.start)
     skill = found.ic["rank_ic"][rows] if found.ic else np.empty(0)
     skill = skill[np.isfinite(skill)]
+    said = {"notes": walk.fold_notes[number]} if any(walk.fold_notes) else {}
     return {
         "fold": number,
         "train_from": _day(panel.times[fold.train_start]),
@@ -169,6 +170,7 @@ def _fold_facts(panel: Panel, walk: Walk, *, number: int, daily: Mapping[str, An
         "test_bars": fold.test_stop - fold.test_start,
         "return": _plain(float(np.prod(1.0 + daily["returns"][rows]) - 1.0)),
         "rank_ic": float(skill.mean()) if len(skill) else None,
+        **said,
     }
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "Switch",
     "Walk",
     "notes_of",
+    "shared_notes",
     "shuffled_signal",
     "stitched",
     "switching",
@@ -39,12 +40,16 @@ class FoldOutcome:
 
 @dataclass(frozen=True, eq=False)
 class Walk:
-    """All folds joined: what is traded over the test span, and the signal behind it if there is one."""
+    """All folds joined: what is traded over the test span, and the signal behind it if there is one.
+
+    `notes` were said in every fold (or by the policy itself); `fold_notes` holds what single folds said besides.
+    """
 
     folds: tuple[Fold, ...]
     policy: Policy
     signal: Signal | None
     notes: tuple[str, ...]
+    fold_notes: tuple[str, ...] = ()
 
     @property
     def start(self) -> int:
@@ -79,6 +84,12 @@ class FoldWork:
         signal = model.predict(view)
         _check_axes(signal, view)
         return FoldOutcome(signal[fold.test_start - begin :], notes)
+
+
+def shared_notes(parts: Sequence[FoldOutcome]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What every fold said, and for each fold what it alone said."""
+    shared = tuple(note for note in parts[0].notes if all(note in part.notes for part in parts)) if parts else ()
+    return shared, tuple("; ".join(note for note in part.notes if note not in shared) for part in parts)
 
 
 def notes_of(model: object) -> tuple[str, ...]:

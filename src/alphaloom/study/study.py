@@ -20,7 +20,7 @@ from alphaloom.study.description import code_hashes, describe, fingerprint, toml
 from alphaloom.study.directory import RunDirectory
 from alphaloom.study.folds import Fold, WalkForward
 from alphaloom.study.result import StudyResult, load_run, save_result
-from alphaloom.study.stitching import FoldOutcome, FoldWork, Walk, notes_of, stitched, switching
+from alphaloom.study.stitching import FoldOutcome, FoldWork, Walk, notes_of, shared_notes, stitched, switching
 
 __all__ = ["Progress", "Study"]
 
@@ -147,12 +147,12 @@ class Study:
         """One signal with its policy, or one policy, over the whole test span."""
         if isinstance(self.learner, Policy) and _trades(self.learner):
             return Walk(folds, self.learner, None, notes_of(self.learner))
-        notes = tuple(note for part in parts for note in part.notes)
+        notes, own = shared_notes(parts)
         if self.allocator is not None:
             signal = stitched([part.made for part in parts if isinstance(part.made, Signal)])
-            return Walk(folds, self.allocator.policy(signal), signal, notes)
+            return Walk(folds, self.allocator.policy(signal), signal, notes, own)
         policies = [part.made for part in parts if not isinstance(part.made, Signal)]
-        return Walk(folds, switching(panel, folds, policies=policies), None, notes)
+        return Walk(folds, switching(panel, folds, policies=policies), None, notes, own)
 
     def _check_joint(self, made: Signal | Policy) -> None:
         if isinstance(made, Signal) == (self.allocator is None):
