@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from alphaloom.errors import UnitError
@@ -381,6 +381,9 @@ def random_formulas():
 
 @settings(max_examples=150, deadline=None)
 @given(random_formulas())
+@example(parse("log(x) + ts_skew(x, 8)"))
+@example(parse("x + -x"))
+@example(parse("ts_median(minimum(-(0 * abs(x)), 0 * abs(y)), 5)"))
 def test_any_formula_obeys_the_law_of_time_and_meets_typed_errors_only(expr):
     panel = grid_panel(45, 34, 11)
     whole = evaluate_one(expr, panel)

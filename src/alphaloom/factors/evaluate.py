@@ -39,7 +39,7 @@ def evaluate(factors: FactorSet, panel: Panel, *, dtype: DTypeLike = np.float32)
         with np.errstate(over="ignore"):
             narrow = values.astype(out.dtype)
         # A number that float64 holds may be too large for float32.
-        narrow[np.isinf(narrow)] = np.nan
+        narrow[~np.isfinite(narrow)] = np.nan
         for k in roots[expr]:
             out[:, :, k] = narrow
     return Features(panel.times, panel.assets, factors.names, out)
@@ -52,7 +52,7 @@ def evaluate_one(expr: Expr | str, panel: Panel) -> Grid:
     """
     root = parse(expr) if isinstance(expr, str) else expr
     (_, values), *_ = _evaluated([root], panel)
-    return np.array(values)
+    return values
 
 
 def _checked_dtype(dtype: DTypeLike) -> np.dtype[Any]:
@@ -74,7 +74,18 @@ def _evaluated(roots: Iterable[Expr], panel: Panel) -> Iterable[tuple[Expr, Grid
             _compute(root, panel, buffers, uses)
         values = buffers[root]
         _release(root, buffers, uses)
-        yield root, np.broadcast_to(np.asarray(values, np.float64), panel.shape)
+        yield root, _plain(np.broadcast_to(np.asarray(values, np.float64), panel.shape))
+
+
+def _plain(values: Grid) -> Grid:
+    """A copy with one kind of NaN and one kind of zero.
+
+    Which sign a NaN or a zero comes out with depends on how the processor walked the array: equal values would
+    otherwise be stored as different bytes.
+    """
+    copy = values + 0.0
+    copy[np.isnan(copy)] = np.nan
+    return copy
 
 
 def _operands(expr: Expr) -> tuple[Expr, ...]:
