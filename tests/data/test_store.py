@@ -173,6 +173,12 @@ def test_one_writer_at_a_time(store, bars):
     assert import_market(bars(X=[10.0]), store).rows_unchanged == 1, "a lock file without a living owner is no lock"
 
 
+def test_a_store_that_cannot_be_written_says_so(tmp_path, bars):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(DataError, match="writable"):
+        import_market(bars(X=[10.0]), tmp_path / "file" / "store")
+
+
 def test_the_manifest_says_what_the_store_is(store):
     manifest = Store(store).manifest
     assert (manifest["rows"], manifest["assets"]) == (8, 2)
@@ -183,7 +189,7 @@ def test_the_manifest_says_what_the_store_is(store):
     assert manifest["files"][part.relative_to(store).as_posix()]["rows"] == 8
 
 
-def test_damage_and_strangers_are_named(tmp_path, store):
+def test_damage_and_strangers_are_named(tmp_path, store, bars):
     with pytest.raises(DataError, match="must hold an import"):
         Store(tmp_path / "absent").panel()
     (tmp_path / "mine").mkdir()
@@ -195,6 +201,8 @@ def test_damage_and_strangers_are_named(tmp_path, store):
     part.write_bytes(whole[:-30])
     with pytest.raises(DataError, match="whole"):
         Store(store).panel()
+    with pytest.raises(DataError, match="whole"):
+        import_market(bars(X=[10.0, 10.1, 10.2, 10.3, 10.4]), store)
     part.unlink()
     with pytest.raises(DataError, match="no such file"):
         Store(store).panel()

@@ -20,6 +20,7 @@ __all__ = ["MANIFEST", "Commit", "leftovers", "locked", "read_manifest", "sweep"
 MANIFEST = "manifest.json"
 _LOCK = ".lock"
 _STAGING = ".staging"
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 _FOLDER = re.compile(r"^(prices(/year=-?\d+)?|quarantine|revisions|extras|reports)$")
 _OURS = re.compile(r"^(prices/year=-?\d+|quarantine|revisions|extras|reports)/[\w.-]+-[0-9a-f]{16}\.(parquet|json)$")
 
@@ -47,8 +48,7 @@ def locked(root: Path) -> Iterator[None]:
 
     Raises: DataError if another process writes to the store.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / _LOCK).open("a+", encoding="ascii") as stream:
+    with _lock_file(root) as stream:
         if not _take(stream):
             stream.seek(0)
             raise DataError(
@@ -58,15 +58,38 @@ def locked(root: Path) -> Iterator[None]:
                 fix="wait until it ends",
             )
         try:
-            stream.truncate(0)
-            stream.write(str(os.getpid()))
-            stream.flush()
+            with suppress(OSError):  # the number only serves the message above; a full disk is told of later
+                stream.truncate(0)
+                stream.write(str(os.getpid()))
+                stream.flush()
             yield
         finally:
             with suppress(OSError):
                 stream.seek(0)
                 stream.truncate(0)
             _release(stream)
+
+
+def _lock_file(root: Path) -> IO[str]:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        return (root / _LOCK).open("a+", encoding="ascii")
+    except OSError as error:
+        raise _explained(error, root) from error
+
+
+def _explained(error: OSError, root: Path) -> DataError:
+    """What the system says when it cannot write, with the way out."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DataError(
+            "the disk must have room for the store",
+            found=error.strerror or "no space left",
+            where=str(root),
+            fix="make room and import again; the store is as it was before",
+        )
+    return DataError(
+        "the store must be writable", found=str(error), where=str(root), fix="check the rights of the directory"
+    )
 
 
 def _take(stream: IO[str]) -> bool:
@@ -128,20 +151,18 @@ class Commit:
 
     def __enter__(self) -> Commit:
         shutil.rmtree(self._staging, ignore_errors=True)
-        self._staging.mkdir(parents=True)
+        try:
+            self._staging.mkdir(parents=True)
+        except OSError as error:
+            raise _explained(error, self.root) from error
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         sweep(self.root)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DataError(
-                "the disk must have room for the store",
-                found=error.strerror or "no space left",
-                where=str(self.root),
-                fix="make room and import again; the store is as it was before",
-            ) from error
+        if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+            raise _explained(error, self.root) from error
 
     def put(self, name: str, write: Callable[[Path], object]) -> None:
         """Stages one file under its final name; a file that is there already is left alone."""

@@ -18,7 +18,7 @@ from alphaloom.data.files import MarketFiles
 from alphaloom.data.findings import Finding, ValidationReport
 from alphaloom.data.merge import content_hash
 from alphaloom.data.screens import screen
-from alphaloom.data.sources import Bars
+from alphaloom.data.sources import Bars, read_parquet
 from alphaloom.data.store import FORMAT
 from alphaloom.errors import DataError
 
@@ -51,7 +51,7 @@ def put_table(change: Change, commit: Commit, folder: str, table: pl.DataFrame) 
 
 
 def described(
-    change: Change, commit: Commit, whole: pl.DataFrame, bars: Bars | None, files: MarketFiles, calendar: str | None
+    change: Change, commit: Commit, *, whole: pl.DataFrame, bars: Bars | None, files: MarketFiles, calendar: str | None
 ) -> tuple[dict[str, Any] | None, ValidationReport]:
     """The manifest and the report of the store as it will be; no manifest where nothing changed."""
     actions = _extra_table(change, commit, "actions")
@@ -72,13 +72,15 @@ def described(
     spells = _extra_table(change, commit, "membership")
     if spells is not None and (absent := cover_finding(spells, lives)) is not None:
         change.findings.append(absent)
-    manifest = _manifest(change, commit, whole, method, splits, days)
+    manifest = _manifest(change, commit, whole=whole, method=method, splits=splits, calendar=days)
     closed = flags.filter(pl.col("rule") == "not_a_session")["time"].dt.date().unique().sort()
     manifest["closed_days"] = [str(day) for day in closed.to_list()]
     manifest["sources"] = _sources(change, bars)
     said = [*change.old.get("source_notes", []), *(bars.notes if bars else ())]
     manifest["source_notes"] = list(dict.fromkeys(said))
-    manifest["notes"] = _standing_notes(change, commit, manifest["source_notes"], method, splits, told.columns)
+    manifest["notes"] = _standing_notes(
+        change, commit, told=manifest["source_notes"], method=method, splits=splits, columns=told.columns
+    )
     report = _report(change, manifest, bars)
     if change.old and _same(change.old, manifest):
         return None, report
@@ -111,18 +113,18 @@ def _same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 
 def _extra_table(change: Change, commit: Commit, key: str) -> pl.DataFrame | None:
-    return pl.read_parquet(commit.find(change.extras[key]["file"])) if key in change.extras else None
+    return read_parquet(commit.find(change.extras[key]["file"])) if key in change.extras else None
 
 
 def _manifest(
-    change: Change, commit: Commit, whole: pl.DataFrame, method: str, splits: bool, calendar: str | None
+    change: Change, commit: Commit, *, whole: pl.DataFrame, method: str, splits: bool, calendar: str | None
 ) -> dict[str, Any]:
     data = dict(change.files)
     state = {name: entry["digest"] for name, entry in data.items() if name.startswith(("prices/", "extras/"))}
     rules: dict[str, int] = {}
     for name in data:
         if name.startswith("quarantine/"):
-            counted = pl.read_parquet(commit.find(name), columns=["rule"]).group_by("rule").len().sort("rule")
+            counted = read_parquet(commit.find(name)).group_by("rule").len().sort("rule")
             rules = {str(rule): int(count) for rule, count in counted.iter_rows()}
     facts = {"adjustment": method, "splits_in_close": splits, "calendar": calendar, "extras": change.extras}
     return {
@@ -147,7 +149,7 @@ def _sources(change: Change, bars: Bars | None) -> list[dict[str, Any]]:
 
 
 def _standing_notes(
-    change: Change, commit: Commit, told: Sequence[str], method: str, splits: bool, columns: Sequence[str]
+    change: Change, commit: Commit, *, told: Sequence[str], method: str, splits: bool, columns: Sequence[str]
 ) -> list[str]:
     """Sentences that every panel of this store repeats."""
     notes = list(told)

@@ -172,7 +172,7 @@ def read_fundamentals(source: Any) -> pl.DataFrame:
 
 
 def read_documents(source: Any) -> pl.DataFrame:
-    """Documents: available (UTC), dated_only (no time of day is known), asset or null, text, kind."""
+    """Documents: available (UTC), dated_only (midnight, so no time of day is known), asset or null, text, kind."""
     raw, where = read_table(source), _name(source)
     text = find_column(raw.columns, ("text", "headline", "title", "body", "content", "sentence"))
     if text is None:
@@ -183,7 +183,6 @@ def read_documents(source: Any) -> pl.DataFrame:
             fix="name it text, headline, title, body or content",
         )
     available = _time(raw, _AVAILABLE, where, "available")
-    midnight = (available == available.dt.truncate("1d")).all()
     asset = find_column(raw.columns, ALIASES["asset"][:6])
     kind = find_column(raw.columns, ("kind", "source", "type"))
     names = raw[asset].cast(pl.String) if asset else pl.Series([None], dtype=pl.String).new_from_index(0, raw.height)
@@ -195,7 +194,7 @@ def read_documents(source: Any) -> pl.DataFrame:
             raw[text].cast(pl.String).alias("text"),
             kinds.fill_null("news").alias("kind"),
         ]
-    ).with_columns(dated_only=pl.lit(bool(midnight)))
+    ).with_columns(dated_only=pl.col("available") == pl.col("available").dt.truncate("1d"))
     return table.filter(pl.col("available").is_not_null() & pl.col("text").is_not_null()).sort(
         "available", maintain_order=True
     )

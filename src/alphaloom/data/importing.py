@@ -23,7 +23,7 @@ from alphaloom.data.extras import (
 from alphaloom.data.files import MarketFiles
 from alphaloom.data.findings import ValidationReport
 from alphaloom.data.merge import merge_bars
-from alphaloom.data.sources import Bars, read_prices
+from alphaloom.data.sources import Bars, read_parquet, read_prices
 from alphaloom.data.store import Store
 from alphaloom.errors import DataError
 
@@ -60,11 +60,11 @@ def import_market(
         change = Change(read_manifest(target.path))
         if bars is None and not change.old:
             raise DataError("a first import needs prices", found="no source", where=str(store))
-        _put_extras(change, commit, tables, files)
+        _put_extras(change, commit, tables=tables, files=files)
         tell("check", 0.25)
-        whole = _put_prices(change, commit, bars, files.revise)
+        whole = _put_prices(change, commit, bars=bars, revise=files.revise)
         tell("screen", 0.6)
-        manifest, report = described(change, commit, whole, bars, files, calendar)
+        manifest, report = described(change, commit, whole=whole, bars=bars, files=files, calendar=calendar)
         tell("write", 0.9)
         if manifest is not None:
             commit.publish(manifest)
@@ -87,7 +87,7 @@ def _read_extras(files: MarketFiles, tell: Progress) -> dict[str, pl.DataFrame]:
     return tables
 
 
-def _put_extras(change: Change, commit: Commit, tables: Mapping[str, pl.DataFrame], files: MarketFiles) -> None:
+def _put_extras(change: Change, commit: Commit, *, tables: Mapping[str, pl.DataFrame], files: MarketFiles) -> None:
     series = files.all_series()
     for key, entry in change.old.get("extras", {}).items():
         if key not in tables:
@@ -104,7 +104,7 @@ def _put_extras(change: Change, commit: Commit, tables: Mapping[str, pl.DataFram
         change.extras[key] = fresh
 
 
-def _put_prices(change: Change, commit: Commit, bars: Bars | None, revise: bool) -> pl.DataFrame:
+def _put_prices(change: Change, commit: Commit, *, bars: Bars | None, revise: bool) -> pl.DataFrame:
     """Sifts and merges the new bars year by year and returns the whole table as it will be."""
     old_parts = {
         int(name.split("/")[1].removeprefix("year=")): name
@@ -125,7 +125,7 @@ def _put_prices(change: Change, commit: Commit, bars: Bars | None, revise: bool)
         _put_quarantine(change, commit, None)
     parts = []
     for year in sorted({*old_parts, *fresh}):
-        old = pl.read_parquet(commit.root / old_parts[year], hive_partitioning=False) if year in old_parts else None
+        old = read_parquet(commit.root / old_parts[year]) if year in old_parts else None
         part = old
         if year in fresh:
             merged = merge_bars(old, fresh[year], revise=revise)
@@ -152,7 +152,7 @@ def _put_prices(change: Change, commit: Commit, bars: Bars | None, revise: bool)
 
 def _put_quarantine(change: Change, commit: Commit, rows: pl.DataFrame | None) -> None:
     kept = [name for name in change.old.get("files", {}) if name.startswith("quarantine/")]
-    old = pl.read_parquet(commit.root / kept[0]) if kept else pl.DataFrame()
+    old = read_parquet(commit.root / kept[0]) if kept else pl.DataFrame()
     new = rows if rows is not None else pl.DataFrame()
     if old.height and new.height:
         # The same rows again are not news; a second copy inside one file is.
@@ -168,7 +168,7 @@ def _put_quarantine(change: Change, commit: Commit, rows: pl.DataFrame | None) -
 
 def _put_revisions(change: Change, commit: Commit) -> None:
     kept = [name for name in change.old.get("files", {}) if name.startswith("revisions/")]
-    tables = [pl.read_parquet(commit.root / name) for name in kept]
+    tables = [read_parquet(commit.root / name) for name in kept]
     tables += [item for item in change.revisions if item.height]
     if tables:
         put_table(change, commit, "revisions/cells", pl.concat(tables))

@@ -65,7 +65,9 @@ def _move_screens(moves: pl.DataFrame, method: str) -> Iterator[_Screened]:
         "large_move",
         "warning",
         "adjusted returns beyond 40 %, or beyond 20 % with the raw return more than 5 points away; kept: some are real",
-        large.with_columns(value=pl.col("adjusted")).sort(pl.col("adjusted").abs(), descending=True),
+        large.with_columns(value=pl.col("adjusted")).sort(
+            pl.col("adjusted").abs(), descending=True, maintain_order=True
+        ),
         ("adjusted", "raw"),
     )
     if method != "none":
@@ -76,7 +78,7 @@ def _move_screens(moves: pl.DataFrame, method: str) -> Iterator[_Screened]:
             "warning" if given else "info",
             "adjusted and raw return more than 5 points apart without a split that explains it "
             + ("(spin-offs, special dividends, wrong adjustment)" if given else "(large dividends and ex-rights days)"),
-            differing.with_columns(value=apart).sort(apart, descending=True),
+            differing.with_columns(value=apart).sort(apart, descending=True, maintain_order=True),
             ("raw", "adjusted"),
         )
     ratio = (1 + pl.col("adjusted")).log().abs()
@@ -88,7 +90,7 @@ def _move_screens(moves: pl.DataFrame, method: str) -> Iterator[_Screened]:
         "split_like_jump",
         "warning",
         "prices that jump by a split's ratio (2, 3, 1/2 ...) from close to open, with no event to explain it",
-        like.with_columns(value=1 + pl.col("adjusted")).sort(ratio, descending=True),
+        like.with_columns(value=1 + pl.col("adjusted")).sort(ratio, descending=True, maintain_order=True),
         ("value", "raw", "adjusted"),
     )
 
@@ -110,7 +112,7 @@ def _stale_screens(frame: pl.DataFrame) -> Iterator[_Screened]:
         .group_by("asset", "run", maintain_order=True)
         .agg(pl.col("time").first(), last=pl.col("time").last(), value=pl.len().cast(pl.Float64))
         .filter(pl.col("value") >= _STALE)
-        .sort("value", descending=True)
+        .sort("value", descending=True, maintain_order=True)
     )
     yield (
         "stale_run",
@@ -163,7 +165,7 @@ def _missing_sessions(daily: pl.DataFrame, known: np.ndarray, calendar: str | No
             after=pl.col("time").shift(1),
         )
         .filter(pl.col("value") > 0)
-        .sort("value", descending=True)
+        .sort("value", descending=True, maintain_order=True)
     )
     total = int(gaps["value"].sum()) if gaps.height else 0
     named = f"sessions of {calendar}" if calendar else "common trading days"

@@ -16,7 +16,7 @@ from alphaloom.data.columns import REQUIRED, match_columns, plain
 from alphaloom.data.parsing import parse_numbers, parse_times
 from alphaloom.errors import DataError
 
-__all__ = ["Bars", "Origin", "expand", "file_hash", "read_prices", "read_table"]
+__all__ = ["Bars", "Origin", "expand", "file_hash", "read_parquet", "read_prices", "read_table"]
 
 _SUFFIXES = {".csv": "csv", ".gz": "csv", ".txt": "csv", ".tsv": "csv", ".parquet": "parquet", ".pq": "parquet"}
 
@@ -65,7 +65,7 @@ def read_table(source: Any) -> pl.DataFrame:
         raise DataError("a data file is CSV or Parquet", found=path.suffix or "no suffix", where=str(path))
     if path.stat().st_size == 0:
         raise DataError("a data file must hold rows", found="an empty file (0 bytes)", where=str(path))
-    frame = _read_csv(path) if kind == "csv" else _read_parquet(path)
+    frame = _read_csv(path) if kind == "csv" else read_parquet(path)
     if frame.height == 0:
         raise DataError("a data file must hold rows", found="a header and no row", where=str(path))
     return frame
@@ -86,7 +86,8 @@ def _read_csv(path: Path) -> pl.DataFrame:
         ) from None
 
 
-def _read_parquet(path: Path) -> pl.DataFrame:
+def read_parquet(path: Path) -> pl.DataFrame:
+    """A Parquet file.   Raises: DataError if it is cut short or no Parquet file."""
     try:
         return pl.read_parquet(path, hive_partitioning=False)
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -17,6 +17,7 @@ __all__ = ["cut_after", "last_moment", "moment", "no_bars", "notes_of"]
 
 
 def notes_of(manifest: Mapping[str, Any], last: np.datetime64) -> list[str]:
+    """Sentences about a store that every reader of its panel should know; `last` is the day of the view."""
     said = [f"Adjustment: {METHODS[manifest['adjustment']]}; as of {str(last)[:10]}."]
     said.extend(manifest["notes"])
     set_aside = {rule: count for rule, count in manifest["quarantine"].items() if count}
@@ -36,6 +37,7 @@ def notes_of(manifest: Mapping[str, Any], last: np.datetime64) -> list[str]:
 
 
 def cut_after(panel: Panel, end: np.datetime64) -> Panel:
+    """The panel up to `end`, without the assets that have no bar until then."""
     rows = int(np.searchsorted(panel.times, end, side="right"))
     if rows == 0:
         raise DataError("the wanted span must hold bars", found=f"none up to {end}", where="store.panel")
@@ -72,6 +74,7 @@ def no_bars(manifest: Mapping[str, Any], path: Path) -> DataError:
 
 
 def moment(when: str | np.datetime64) -> np.datetime64:
+    """A date given as text or as a numpy date.   Raises: DataError if it is none."""
     try:
         stamp: np.datetime64 = np.array([when], dtype="datetime64[ns]")[0]
         return stamp
