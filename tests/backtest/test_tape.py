@@ -89,3 +89,10 @@ def test_a_tape_of_the_whole_panel_is_not_a_copy(make_panel: MakePanel) -> None:
     assert np.shares_memory(tape.price, panel["open"])
     assert len({type(a) for a in tape}) == 1
     assert not any(a.flags.writeable for a in tape)
+
+
+def test_the_ledger_and_the_result_number_things_alike() -> None:
+    from alphaloom.backtest import COSTS, STATUS, ledger
+
+    assert [getattr(ledger, word.upper()) for word in STATUS] == list(range(len(STATUS)))
+    assert [getattr(ledger, word.upper()) for word in COSTS] == list(range(len(COSTS)))
