@@ -7,13 +7,25 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from alphaloom.errors import AlphaloomError, ConfigError, DataError, Fault
 
 __all__ = ["run_app"]
 
+
+class _Root(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("interrupted: finished parts are kept, the same command goes on from there", err=True)
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
     name="alphaloom",
+    cls=_Root,
     help="From raw prices to an honest report: walk-forward studies of trading systems with costs.",
     no_args_is_help=True,
     add_completion=False,
@@ -33,16 +45,13 @@ Seed = Annotated[int | None, typer.Option("--seed", help="The seed of everything
 
 def run_app() -> None:
     """Run the command line; faults become a message and an exit code, never a traceback."""
-    from alphaloom.app.console import out, show_error
+    from alphaloom.app.console import show_error
 
     try:
         app(standalone_mode=True)
     except AlphaloomError as fault:
         show_error(fault)
         sys.exit(2)
-    except KeyboardInterrupt:
-        out(error=True).print("interrupted: finished parts are kept, the same command goes on from there")
-        sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
     except OSError as fault:
