@@ -161,6 +161,7 @@ def _grown(
         "feature_fraction": recipe.colsample,
         "lambda_l2": recipe.l2,
         "max_bin": recipe.bins,
+        "bin_construct_sample_cnt": 50_000,
         "seed": recipe.seed,
         # The threads of one fit wait for each other by spinning; on few rows more of them are slower.
         "num_threads": max(1, min(recipe.threads, len(y) // _ROWS_PER_THREAD)),

@@ -85,10 +85,9 @@ class Inputs:
         out = np.full(panel.shape, np.nan)
         for rows, block, able in self.blocks(panel, np.flatnonzero(panel.member.any(axis=1))):
             if able.any():
-                if able.any():
-                    said = np.full(able.shape, np.nan)
-                    said[able] = model(block[able])
-                    out[rows] = said
+                said = np.full(able.shape, np.nan)
+                said[able] = model(block[able])
+                out[rows] = said
         return out
 
 
@@ -166,9 +165,12 @@ def cross_rank(grid: NDArray[Any]) -> NDArray[Any]:
     ends[..., :-1] = fresh[..., 1:]
     last = np.minimum.accumulate(np.where(ends, place, N)[..., ::-1], axis=-1)[..., ::-1]
     count = np.isfinite(ordered).sum(axis=-1, keepdims=True)
-    rank = (0.5 * (first + last) + 0.5) / np.maximum(count, 1) - 0.5
+    rank = (first + last + 1).astype(grid.dtype)
+    rank *= (0.5 / np.maximum(count, 1)).astype(grid.dtype)
+    rank -= grid.dtype.type(0.5)
+    rank[place >= count] = np.nan
     out = np.empty_like(grid)
-    np.put_along_axis(out, order, np.where(place < count, rank, np.nan).astype(grid.dtype), axis=-1)
+    np.put_along_axis(out, order, rank, axis=-1)
     return out
 
 
