@@ -19,6 +19,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,7 @@ NAMES = [
     "make_policy",
     "formulas",
 ]
+_FRESH = 6  # loading a file anew may be slow; a kept future shows at the first probe
 _SUSPECTS = {
     r"\.shift\(\s*-": "a negative shift reads later rows",
     r"center\s*=\s*True": "a centred window reads later rows",
@@ -100,7 +102,7 @@ def run_checks(
     """
     if path.suffix == ".py":
         module = _loaded(path)
-        subjects = list(_subjects(module, panel, rows, seed))
+        subjects = [*_subjects(module, panel, rows, seed), *_first_calls(path, module, panel, seed)]
         text = path.read_text(encoding="utf-8")
     else:
         formulas = _formulas_of(path)
@@ -142,6 +144,12 @@ def _subjects(module: ModuleType, panel: Panel, rows: int, seed: int) -> Iterato
     for name in ("signal", "features", "weights"):
         if callable(offered.get(name)):
             yield name, grid(lambda p, f=offered[name]: _values(f(p)))  # type: ignore[misc]
+            yield (
+                f"{name}: splits",
+                lambda f=offered[name]: _no_rebasing(  # type: ignore[misc]
+                    lambda p: _values(f(p)), panel, seed
+                ),
+            )
     if callable(offered.get("prepare")):
         yield "prepare", grid(lambda p: _everything(offered["prepare"](p)))
     if callable(offered.get("equity")):
@@ -158,6 +166,32 @@ def _subjects(module: ModuleType, panel: Panel, rows: int, seed: int) -> Iterato
             yield f"make_{name}", _factory_check(offered[f"make_{name}"], panel, rows, seed, name)
     for name, formula in dict(offered.get("formulas", {})).items():
         yield f"formula {name}", _formula_check(name, str(formula), panel, seed)
+
+
+def _first_calls(path: Path, module: ModuleType, panel: Panel, seed: int) -> Iterator[tuple[str, Callable[[], str]]]:
+    """The same outputs from a file loaded anew for each question: what was kept from an earlier call is gone.
+
+    A file that fits a scaler at its first call and keeps it would otherwise answer every attack with the first panel's
+    future in its memory.
+    """
+    probes = probe_rows(len(panel), _FRESH, seed + 1)
+
+    def fresh(name: str) -> Any:
+        return vars(_loaded(path))[name]
+
+    for name in ("signal", "features", "weights"):
+        if callable(vars(module).get(name)):
+            yield (
+                f"{name}: first call",
+                lambda n=name: _no_leak(  # type: ignore[misc]
+                    lambda p: _values(fresh(n)(p)), panel, probes, seed
+                ),
+            )
+    if "forecaster" in vars(module):
+        yield (
+            "forecaster: first call",
+            lambda: _no_leak(lambda p: fresh("forecaster").predict(p).values, panel, probes, seed),
+        )
 
 
 def _model_check(check: Callable[..., None], model: Any, panel: Panel, rows: int, **more: Any) -> Callable[[], str]:
@@ -187,9 +221,66 @@ def _factory_check(make: Callable[[Panel], Any], panel: Panel, rows: int, seed: 
 
 def _no_leak(run: Callable[[Panel], NDArray[Any]], panel: Panel, probes: list[int], seed: int) -> str:
     leak = find_leak(run, panel, rows=probes, seed=seed)
+    events = _events(np.asarray(run(panel)), len(probes)) if leak is None else []
+    if events:  # a book that changes once a quarter can leak on those rows alone
+        leak = find_leak(run, panel, rows=events, attacks=("cut",), seed=seed)
     if leak is not None:
         raise LookaheadError("what is said at row t depends on rows up to t only", found=leak)
-    return f"{len(probes)} rows, three attacks each"
+    return f"{len(probes) + len(events)} rows, {'up to ' if events else ''}three attacks each"
+
+
+def _events(values: NDArray[Any], count: int) -> list[int]:
+    """Rows on which a mostly idle output changes, at most `count`, evenly spread; never the last row."""
+    flat = values.reshape(len(values), -1)
+    same = (flat[1:] == flat[:-1]) | (np.isnan(flat[1:]) & np.isnan(flat[:-1]))
+    rows = 1 + np.flatnonzero(~same.all(axis=1))
+    rows = rows[rows < len(values) - 1]
+    if len(rows) > len(values) // 2:
+        return []
+    return [int(row) for row in rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]]
+
+
+def _no_rebasing(run: Callable[[Panel], NDArray[Any]], panel: Panel, seed: int) -> str:
+    """Split every asset once more, as a later vendor file would: ratios stay, levels move.
+
+    A column that is only stretched or shifted as a whole keeps its shape over time and is let pass.
+    """
+    truth = np.asarray(run(panel))
+    settled = len(panel) // 3  # the start-up of a filter may know the first level
+    before = truth[settled:].reshape(len(panel) - settled, -1).T
+    for direction in (-1.0, 1.0):  # all levels far down, then far up, so that any threshold is crossed
+        rng = np.random.default_rng([seed, 41])
+        factor = 2.0 ** (direction * rng.choice([5.0, 6.0, 7.0], panel.shape[1]))
+        fields = {}
+        for name, values in panel.fields.items():
+            unit = panel.units[name]
+            fields[name] = (values * factor ** (unit.price - unit.share)).astype(values.dtype)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            told = np.asarray(run(panel.replace(fields=fields, source="split once more")))
+        after = told[settled:].reshape(len(panel) - settled, -1).T
+        moved = [not _stretched(old, new) for old, new in zip(before, after, strict=True)]
+        # A gap that is filled with a constant, or a logarithm of no volume, moves a few columns and is no threshold.
+        if 2 * sum(moved) > len(moved):
+            raise LookaheadError(
+                "an output on adjusted prices may not change with later splits and dividends",
+                found="a later split or dividend re-bases old prices and with them "
+                f"{sum(moved)} of {len(moved)} outputs",
+                fix="use ratios of prices, or close / adj_factor where the level of the day is meant",
+            )
+    return "unchanged when every asset splits once more"
+
+
+def _stretched(old: NDArray[np.float64], new: NDArray[np.float64]) -> bool:
+    known = np.isfinite(old)
+    if not np.array_equal(known, np.isfinite(new)):
+        return False
+    old, new = old[known], new[known]
+    if len(old) < 3 or np.allclose(old, new, rtol=1e-5, atol=1e-9):
+        return True
+    x, y = old - old.mean(), new - new.mean()
+    slope = (x @ y) / max(x @ x, 1e-300)
+    return bool(np.abs(y - slope * x).max() <= 1e-3 * max(np.abs(y).max(), np.abs(new).max() * 1e-3, 1e-300))
 
 
 def _no_same_bar_fill(equity: Callable[[Panel], Any], panel: Panel, probes: list[int]) -> str:
