@@ -48,7 +48,7 @@ MONEY = Unit(price=1, share=1)
 _STANDARD = {
     **dict.fromkeys(("open", "high", "low", "close", "vwap", "limit_up", "limit_down", "preclose"), PRICE),
     **dict.fromkeys(("volume", "shares_out"), SHARE),
-    **dict.fromkeys(("amount", "cap"), MONEY),
+    **dict.fromkeys(("amount", "cap", "book_equity", "net_income", "revenue", "total_assets"), MONEY),
 }
 
 

@@ -168,7 +168,7 @@ def whole_study(T: int = 1500, seed: int = 7) -> StudyResult:
             "learner": {"kind": "LightGBM", "factors": "classic", "horizon": 5, "trees": 200, "seed": 7},
             "allocator": {"kind": "TopK", "k": 50, "buffer": 20, "every": 5},
             "market": {"commission": 0.0005, "slippage": 0.0005, "sell_tax": 0.0, "impact": 0.1, "fill": "next_open"},
-            "plan": {"train": 500, "test": 250, "expanding": False, "embargo": 5, "first": None},
+            "plan": {"train": 500, "test": 250, "expanding": False, "embargo": 5},
             "benchmarks": ["equal_weight", "buy_and_hold", "index"],
         },
         provenance={

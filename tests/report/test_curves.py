@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,7 +18,7 @@ from alphaloom.report.curves import (
     thin,
 )
 from alphaloom.report.reading import bars_per_year, facts, seek
-from alphaloom.report.tables import toml_text, typeset
+from alphaloom.report.tables import typeset
 
 
 def test_drawdown_by_hand():
@@ -118,22 +116,6 @@ def test_the_head_states_fill_costs_seed_and_data(study):
     assert stated["Costs"] == "5 bp commission, 5 bp slippage, square-root impact 0.1"
     assert stated["Seed"] == "7"
     assert stated["Data"] == "4be1c0ffee01"
-
-
-def test_toml_text_reads_back():
-    tree = {
-        "name": 'a "b" \\ \n c',
-        "k": 3,
-        "rate": 0.5,
-        "yes": True,
-        "list": [1, 2],
-        "market": {"fill": "next_open", "deep er": {"x": 1.5}},
-        "parts": [{"kind": "Ridge", "alpha": 1.0}],
-    }
-    assert tomllib.loads(toml_text(tree)) == tree
-    assert tomllib.loads(toml_text({"a": None, "b": {"c": np.float64(2.0), "d": np.int64(3)}})) == {
-        "b": {"c": 2.0, "d": 3}
-    }
 
 
 def test_minus_signs_are_set_and_dates_are_left_alone():

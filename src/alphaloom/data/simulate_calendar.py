@@ -56,7 +56,8 @@ def _observed(day: np.datetime64, *, early: bool) -> np.datetime64:
 
 
 def _nth_weekday(year: int, month: int, weekday: str, after: int) -> np.datetime64:
-    return np.datetime64(np.busday_offset(f"{year}-{month:02d}-01", after, roll="forward", weekmask=weekday), "D")
+    first = np.datetime64(f"{year}-{month:02d}-01", "D")
+    return np.datetime64(str(np.busday_offset(first, after, roll="forward", weekmask=weekday)), "D")
 
 
 def _easter(year: int) -> np.datetime64:

@@ -15,7 +15,20 @@ Grid = NDArray[Any]
 SECTORS = ("energy", "materials", "industrials", "consumer", "health", "financials", "technology", "utilities")
 
 # Streams are keyed by name: a component that draws more or less shifts no other, and a new one gets a new key.
-_STREAMS = ("traits", "market", "sector", "idio", "jump", "vol", "volume", "range", "fate", "halt", "news", "accounts")
+_STREAMS: tuple[str, ...] = (
+    "traits",
+    "market",
+    "sector",
+    "idio",
+    "jump",
+    "vol",
+    "volume",
+    "range",
+    "fate",
+    "halt",
+    "news",
+    "accounts",
+)
 _STREAMS += ("events", "names", "tone", "rates", "regime", "swing", "filing", "ratios", "wording")
 
 
@@ -134,4 +147,5 @@ def _happenings(seed: int, sizes: Sizes) -> dict[str, Grid]:
 
 def _student(rng: np.random.Generator, freedom: int, shape: tuple[int, ...]) -> Grid:
     """Symmetric shocks with fat tails and variance one, cut at eight deviations."""
-    return np.clip(rng.standard_t(freedom, shape) * np.sqrt((freedom - 2) / freedom), -8.0, 8.0)
+    shocks: Grid = np.clip(rng.standard_t(freedom, shape) * np.sqrt((freedom - 2) / freedom), -8.0, 8.0)
+    return shocks

@@ -9,9 +9,41 @@ from alphaloom.data.simulate_draws import SECTORS, Grid, stream
 
 __all__ = ["headlines", "name_firms"]
 
-_HEADS = ("Al", "Bren", "Cor", "Dal", "El", "Fen", "Gra", "Hal", "Is", "Jun", "Kel", "Lor", "Mar", "Nor", "Or", "Pel")
+_HEADS: tuple[str, ...] = (
+    "Al",
+    "Bren",
+    "Cor",
+    "Dal",
+    "El",
+    "Fen",
+    "Gra",
+    "Hal",
+    "Is",
+    "Jun",
+    "Kel",
+    "Lor",
+    "Mar",
+    "Nor",
+    "Or",
+    "Pel",
+)
 _HEADS += ("Quin", "Ros", "Sel", "Tor", "Ul", "Ver", "Wes", "Xan", "Yor", "Zen")
-_TAILS = ("ado", "bridge", "cast", "dyne", "era", "ford", "gate", "holm", "ion", "kith", "lume", "mont", "nova", "ora")
+_TAILS: tuple[str, ...] = (
+    "ado",
+    "bridge",
+    "cast",
+    "dyne",
+    "era",
+    "ford",
+    "gate",
+    "holm",
+    "ion",
+    "kith",
+    "lume",
+    "mont",
+    "nova",
+    "ora",
+)
 _TAILS += ("point", "quay", "rise", "stone", "tide", "vale", "wick", "yard")
 _TRADES = {
     "energy": ("Energy", "Petroleum", "Drilling"),

@@ -25,9 +25,9 @@ from alphaloom.report.tables import (
     month_table,
     regime_table,
     sentence,
-    toml_text,
     typeset,
 )
+from alphaloom.study import toml_text
 
 if TYPE_CHECKING:
     from alphaloom.study import StudyResult
@@ -266,7 +266,7 @@ def _folded(summary: str, body: str) -> str:
 def _provenance(result: StudyResult) -> str:
     parts = []
     for label, tree in (("Configuration", result.config), ("Versions, seeds and data", result.provenance)):
-        text = toml_text(tree)
+        text = toml_text(tree) if tree else ""
         body = f'<pre tabindex="0" role="region" aria-label="{label}"><code>{escape(text)}</code></pre>'
         parts.append(_folded(label, body) if text else sentence(f"{label}: nothing was recorded."))
     return _section("provenance", "Provenance", "".join(parts))

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from alphaloom.report.curves import months_of
-from alphaloom.report.formats import MISSING, date_text, number_of, number_text, plain_text
+from alphaloom.report.formats import MISSING, number_of, number_text, plain_text
 from alphaloom.report.reading import column, spelled, times_of
 from alphaloom.report.rows import benchmark_rows, summary_rows
 
 if TYPE_CHECKING:
     from alphaloom.study import StudyResult
 
-__all__ = ["benchmark_table", "fold_table", "month_table", "regime_table", "sentence", "toml_text", "typeset"]
+__all__ = ["benchmark_table", "fold_table", "month_table", "regime_table", "sentence", "typeset"]
 
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 MINUS: Final = re.compile(r"(?<![\w.])-(?=\d)")
@@ -114,50 +114,6 @@ def fold_table(result: StudyResult) -> str:
     head = _line([_head(spelled(name).replace("rank ic", "rank IC"), number=_numeric(result, name)) for name in names])
     body = [f"<tr>{''.join(_cell(fold.get(name), name) for name in names)}</tr>" for fold in result.folds]
     return _table("Folds of the walk-forward plan", head, body, "folds")
-
-
-def toml_text(tree: Mapping[str, Any]) -> str:
-    """A nested mapping as TOML text, tables after plain values.   Missing: None is left out, as TOML has no null."""
-    return "\n".join(_toml_lines(tree, "")).strip() + "\n" if tree else ""
-
-
-def _toml_lines(tree: Mapping[str, Any], prefix: str) -> Iterable[str]:
-    for key, value in tree.items():
-        if not isinstance(value, Mapping) and value is not None:
-            yield f"{_toml_key(str(key))} = {_toml_value(value)}"
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            path = f"{prefix}{_toml_key(str(key))}"
-            yield ""
-            yield f"[{path}]"
-            yield from _toml_lines(value, f"{path}.")
-
-
-def _toml_key(key: str) -> str:
-    bare = key.replace("_", "").replace("-", "")
-    return key if bare.isascii() and bare.isalnum() else _quoted(key)
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, np.integer)):
-        return str(int(value))
-    if isinstance(value, (float, np.floating)):
-        return repr(float(value))
-    if isinstance(value, np.datetime64):
-        return date_text(value)
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(_toml_value(item) for item in value if item is not None)}]"
-    if isinstance(value, Mapping):
-        inner = ", ".join(f"{_toml_key(str(k))} = {_toml_value(v)}" for k, v in value.items() if v is not None)
-        return f"{{ {inner} }}"
-    return _quoted(str(value))
-
-
-def _quoted(text: str) -> str:
-    marks = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
-    return '"' + "".join(marks.get(char, char if char.isprintable() else f"\\u{ord(char):04x}") for char in text) + '"'
 
 
 def _table(caption: str, head: str, body: Sequence[str], kind: str) -> str:
