@@ -61,12 +61,15 @@ def attacked(panel: Panel, row: int, attack: Attack, seed: int = 0) -> Panel:
     if attack == "cut":
         return panel[: row + 1]
     rng = np.random.default_rng([seed, row, ATTACKS.index(attack)])
+    # Models may remember what they computed for a panel by its hash: other contents need another one.
+    source = f"{panel.source}/{attack}/{row}/{seed}"
     T = len(panel)
     if attack == "shuffle":
         order = np.arange(T)
         order[row + 1 :] = row + 1 + rng.permutation(T - row - 1)
-        return _mapped(panel, lambda _, values: values[order], panel.corpus)
-    return _mapped(panel, lambda name, values: _poisoned(name, values, row, rng), _poisoned_corpus(panel, row, rng))
+        return _mapped(panel, lambda values: values[order], panel.corpus, source)
+    corpus = _poisoned_corpus(panel, row, rng)
+    return _mapped(panel, lambda values: _poisoned(values, row, rng), corpus, source)
 
 
 def find_leak(
@@ -307,14 +310,14 @@ def _refuse(leak: Leak | None, where: str) -> None:
         raise LookaheadError("what is said at row t depends on rows up to t only", found=leak, where=where)
 
 
-def _mapped(panel: Panel, change: Callable[[str, NDArray[Any]], NDArray[Any]], corpus: Corpus) -> Panel:
-    grids: dict[str, Any] = {mask: change(mask, getattr(panel, mask)) for mask in _MASKS}
+def _mapped(panel: Panel, change: Callable[[NDArray[Any]], NDArray[Any]], corpus: Corpus, source: str) -> Panel:
+    grids: dict[str, Any] = {mask: change(getattr(panel, mask)) for mask in _MASKS}
     for group in ("fields", "labels", "series"):
-        grids[group] = {name: change(name, values) for name, values in getattr(panel, group).items()}
-    return panel.replace(**grids, corpus=corpus, source="attacked")
+        grids[group] = {name: change(values) for name, values in getattr(panel, group).items()}
+    return panel.replace(**grids, corpus=corpus, source=source)
 
 
-def _poisoned(name: str, values: NDArray[Any], row: int, rng: np.random.Generator) -> NDArray[Any]:
+def _poisoned(values: NDArray[Any], row: int, rng: np.random.Generator) -> NDArray[Any]:
     changed = values.copy()
     future = changed[row + 1 :]
     if future.dtype == np.bool_:
@@ -349,7 +352,7 @@ def _with_poisoned_columns(panel: Panel, columns: NDArray[np.bool_], seed: int) 
 def _pushed(panel: Panel, row: int, push: NDArray[np.float64]) -> Panel:
     close = panel["close"].astype(np.float64)
     close[row] *= 1.0 + push
-    return panel.replace(fields={**panel.fields, "close": close}, source="pushed")
+    return panel.replace(fields={**panel.fields, "close": close})
 
 
 def _day(when: np.datetime64) -> str:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from alphaloom.app.config import describe, load_config, parse_config
+from alphaloom.app.runs import study_of
+from alphaloom.data import simulate
 from alphaloom.errors import ConfigError
 
 GOOD = """
@@ -113,3 +115,23 @@ def test_a_described_configuration_reads_back_equal(write):
     tables = describe(config)
     assert tables["market"]["slippage"] == 0.0005, "defaults are spelled out"
     assert parse_config(tables, "again") == config
+
+
+def test_a_formula_file_of_ones_own_is_read_when_the_configuration_is(write, tmp_path):
+    library = tmp_path / "mine.toml"
+    library.write_text('[[factor]]\nname = "reversal"\nformula = "-returns"\n')
+    learner = f'[learner]\nkind = "ridge"\nfactors = "{library}"\n[allocator]\nkind = "top_k"\n'
+    text = GOOD.replace('[policy]\nkind = "equal_weight"\nevery = 5\n', learner)
+    config = load_config(write(text))
+    assert config.learner.factors.names == ("reversal",)
+    assert describe(config)["learner"]["factors"] == str(library)
+    before = study_of(config).provenance(simulate(config.data))
+    library.write_text('[[factor]]\nname = "reversal"\nformula = "-ts_mean(returns, 5)"\n')
+    after = study_of(load_config(write(text))).provenance(simulate(config.data))
+    assert before["study_hash"] != after["study_hash"], "an edited formula is another study"
+    library.write_text(
+        '[[factor]]\nname = "reversal"\nformula = "(returns"\n[[factor]]\nname = "b"\nformula = "close +"\n'
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(text))
+    assert len(caught.value.faults) >= 2

@@ -108,7 +108,7 @@ def test_factors_without_fields_are_left_out_with_a_note(planted, factors):
     wanted = FactorSet("more", (*factors.factors, Factor("value", parse("book_equity / cap"))))
     fitted = Ridge(wanted).fit(panel, Market())
     assert fitted.inputs.factors.names == ("x", "y", "z")
-    assert fitted.notes == ("1 of 4 factors left out, fields missing: value",)
+    assert fitted.notes == ("1 of 4 factors left out, the panel lacks their fields: value",)
     with pytest.raises(FormulaError, match="book_equity"):
         Ridge(FactorSet("none", (Factor("value", parse("book_equity / cap")),))).fit(panel, Market())
 

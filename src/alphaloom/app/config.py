@@ -7,7 +7,7 @@ import json
 import tomllib
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -94,6 +94,8 @@ def parse_config(tables: Mapping[str, Any], where: str, faults: Sequence[Fault] 
 
 def describe(value: Any) -> Any:
     """A configuration as plain tables, every default spelled out; `parse_config` reads it back."""
+    if _is_factor_set(type(value)):
+        return value.name
     if is_dataclass(value) and not isinstance(value, type):
         named = name_of(value)
         body = {item.name: describe(getattr(value, item.name)) for item in fields(value) if item.init}
@@ -156,7 +158,23 @@ class _Reader:
                 return tuple(self.by_kind(inner[0], part, f"{key}.{k}") for k, part in enumerate(raw))
             if is_dataclass(option) and isinstance(raw, Mapping):
                 return self.build(option, raw, key)  # type: ignore[arg-type]
+        if isinstance(raw, str) and raw.endswith(".toml") and any(_is_factor_set(option) for option in options):
+            return self.library(raw, key)
         return self.plain([part for part in options if not is_dataclass(part)], raw, key)
+
+    def library(self, path: str, key: str) -> Any:
+        """A user's own formula file, read now, so that a run is known by its formulas and not by their file's name."""
+        from alphaloom.factors import load_library
+
+        try:
+            return replace(load_library(path), name=path)
+        except ConfigError as many:
+            self.faults.extend(
+                Fault(f"{key}: {fault.key}", fault.rule, fault.found, fault.fix) for fault in many.faults
+            )
+        except AlphaloomError as fault:
+            self.faults.append(Fault(key, fault.rule, fault.found, fault.fix))
+        return None
 
     def by_kind(self, role: str, raw: Any, key: str) -> Any:
         kinds = list(CATALOG[role])
@@ -231,6 +249,10 @@ def _apply(tables: dict[str, Any], setting: str, faults: list[Fault]) -> None:
         place[int(last)] = value
     else:
         place[last] = value
+
+
+def _is_factor_set(kind: Any) -> bool:
+    return getattr(kind, "__name__", "") == "FactorSet"
 
 
 def _options(hint: Any) -> list[Any]:

@@ -198,4 +198,6 @@ def _supported(factors: FactorSet | str, panel: Panel) -> tuple[FactorSet, tuple
     kept, dropped = wanted.supported_by(panel)
     if not dropped:
         return kept, ()
-    return kept, (f"{len(dropped)} of {len(wanted)} factors left out, fields missing: {', '.join(dropped)}",)
+    return kept, (
+        f"{len(dropped)} of {len(wanted)} factors left out, the panel lacks their fields: {', '.join(dropped)}",
+    )

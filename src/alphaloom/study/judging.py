@@ -60,7 +60,8 @@ def judge(study: Study, panel: Panel, *, walk: Walk, tell: Tell) -> tuple[StudyR
         name=study.name,
         config=study.resolved,
         provenance=study.provenance(panel),
-        notes=_distinct(*_plan_notes(study, panel, walk=walk), rate_note, *panel.notes, *book.notes, *walk.notes),
+        # What is wrong with the data comes first: it decides how far the rest can be trusted.
+        notes=_distinct(*panel.notes, *_plan_notes(study, panel, walk=walk), rate_note, *book.notes, *walk.notes),
         folds=tuple(
             _fold_facts(panel, walk, number=number, daily=daily, found=found) for number in range(len(walk.folds))
         ),

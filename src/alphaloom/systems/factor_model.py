@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from alphaloom.factors import FactorSet
 from alphaloom.forecast import Blend, LightGBM, Ridge
 from alphaloom.portfolio import TopK
 
@@ -35,7 +36,7 @@ class FactorModel:
     Raises: DataError for settings out of range.
     """
 
-    factors: str = "classic"
+    factors: FactorSet | str = "classic"
     horizon: int = 5
     alpha: float = 0.01
     trees: int = 150
