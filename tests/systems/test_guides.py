@@ -21,3 +21,12 @@ def test_a_guide_runs(name, monkeypatch, capsys):
     for block in blocks:
         exec(compile(block, f"{name}.md", "exec"), module.__dict__)
     assert "equity" in capsys.readouterr().out
+
+
+def test_the_readme_runs(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    text = (GUIDES.parents[1] / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", text, re.S | re.M)
+    exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+    assert "value" in capsys.readouterr().out
+    assert (tmp_path / "report.html").stat().st_size > 1e6

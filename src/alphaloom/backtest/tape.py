@@ -161,10 +161,8 @@ def describe(
     if lapsed:
         notes.append(f"orders: {', '.join(lapsed)} of {len(orders)} were not filled and lapsed")
     if settled[0]:
-        notes.append(
-            f"delistings: {int(settled[0])} holdings were paid their last close less {market.delist_loss:.0%}, "
-            f"a loss of {settled[1]:,.2f}"
-        )
+        less = f" less {market.delist_loss:.0%}, a loss of {settled[1]:,.2f}" if market.delist_loss else ""
+        notes.append(f"delistings: {int(settled[0])} holdings were paid their last close{less}")
     if market.impact > 0:
         notes.append(
             f"impact: {market.impact:g} * volatility * sqrt(value / money volume) over {WINDOW} bars; an asset with "
