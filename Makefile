@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test check bench clean
 
-$(VENV)/.ready: requirements.lock pyproject.toml
+$(VENV)/.base: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q -c requirements.lock -e .
+	@touch $@
+
+$(VENV)/.ready: $(VENV)/.base
 	$(BIN)/python -m pip install -q -c requirements.lock -e '.[dev]'
 	@touch $@
 
-demo: $(VENV)/.ready  ## run the main job on the embedded market and print where the report is
+demo: $(VENV)/.base  ## run the main job on the embedded market and print where the report is
 	$(BIN)/alphaloom run configs/factor_model.toml
 
 test: $(VENV)/.ready  ## run the tests
