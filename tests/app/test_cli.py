@@ -135,6 +135,16 @@ def test_prices_are_imported_reported_and_run(alphaloom, config, prices, tmp_pat
     assert "Sharpe ratio" in out
 
 
+def test_an_unknown_symbol_is_named(alphaloom, config, prices, tmp_path):
+    alphaloom("data", "import", prices, "--store", tmp_path / "market")
+    code, _, err = alphaloom(
+        "run", config, "--data", tmp_path / "market", "--set", "data.kind=store", "--set", 'data.assets=["AAA", "ZZZ"]'
+    )
+    assert code == 2
+    assert "ZZZ" in err
+    assert not (tmp_path / "runs").exists()
+
+
 def broken(prices, how):
     text = prices.read_text()
     lines = text.splitlines()

@@ -59,7 +59,11 @@ def load_config(
     if seed is not None:
         tables["seed"] = seed
     if data is not None:
-        span = {key: value for key, value in _table(tables.get("data")).items() if key in ("start", "end", "as_of")}
+        span = {
+            key: value
+            for key, value in _table(tables.get("data")).items()
+            if key in ("start", "end", "as_of", "assets")
+        }
         tables["data"] = {"kind": "store", "path": str(data), **({} if _is_embedded(tables) else span)}
     return parse_config(tables, str(path), faults)
 

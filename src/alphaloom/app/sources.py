@@ -14,12 +14,16 @@ __all__ = ["StoreView", "load_panel"]
 
 @dataclass(frozen=True)
 class StoreView:
-    """A span of a store.   Time: dates as YYYY-MM-DD, both ends included; `as_of` dates the price adjustment."""
+    """A span of a store, of all its assets or of those named.
+
+    Time: dates as YYYY-MM-DD, both ends included; `as_of` dates the price adjustment.
+    """
 
     path: str
     start: str | None = None
     end: str | None = None
     as_of: str | None = None
+    assets: tuple[str, ...] = ()
 
 
 def load_panel(source: Any) -> Panel:
@@ -37,4 +41,6 @@ def load_panel(source: Any) -> Panel:
             where="data.path",
             fix="alphaloom data import PRICES --store DIR",
         )
-    return Store(Path(source.path)).panel(start=source.start, end=source.end, as_of=source.as_of)
+    return Store(Path(source.path)).panel(
+        start=source.start, end=source.end, as_of=source.as_of, assets=source.assets or None
+    )
