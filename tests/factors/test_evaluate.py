@@ -70,9 +70,9 @@ def test_buffers_are_freed_at_their_last_use(make_panel, monkeypatch):
     alive: list[int] = []
     original = engine._value
 
-    def watched(expr, panel, buffers):
+    def watched(expr, panel, options, buffers):
         alive.append(len(buffers))
-        return original(expr, panel, buffers)
+        return original(expr, panel, options, buffers)
 
     monkeypatch.setattr(engine, "_value", watched)
     evaluate(factor_set(*(f"ts_mean(ts_max(close, {d}), {d}) / open" for d in range(2, 30))), make_panel())

@@ -9,6 +9,7 @@ from alphaloom.errors import UnitError
 from alphaloom.factors.dimension import Dimension
 from alphaloom.factors.expr import Expr
 from alphaloom.factors.ops import BY_NAME, WINDOW_CAP
+from alphaloom.factors.options import PLAIN, Options
 from alphaloom.units import Unit, standard_unit
 
 __all__ = [
@@ -24,18 +25,21 @@ __all__ = [
 _ADV = re.compile(r"adv([1-9][0-9]{0,4})\Z")
 
 
-def definition(name: str) -> Expr | None:
+def definition(name: str, options: Options = PLAIN) -> Expr | None:
     """What a shorthand stands for: `returns` and `adv{d}`; None for any other name."""
     if name == "returns":
         close = Expr.name("close")
         return close / Expr.call("delay", close, 1) - 1.0
     match = _ADV.match(name)
     if match and int(match[1]) <= WINDOW_CAP:
-        return Expr.call("ts_mean", Expr.name("volume"), float(match[1]))
+        traded = Expr.name("volume")
+        if options.adv == "money":
+            traded = traded * Expr.name("vwap")
+        return Expr.call("ts_mean", traded, float(match[1]))
     return None
 
 
-def _nodes(expr: Expr) -> Iterator[Expr]:
+def _nodes(expr: Expr, options: Options = PLAIN) -> Iterator[Expr]:
     """Every distinct node, shorthands opened, groups left out of the names."""
     seen: set[Expr] = set()
     stack = [expr]
@@ -46,7 +50,7 @@ def _nodes(expr: Expr) -> Iterator[Expr]:
         seen.add(node)
         yield node
         if node.op == "name":
-            meaning = definition(str(node.value))
+            meaning = definition(str(node.value), options)
             if meaning is not None:
                 stack.append(meaning)
         elif node.op != "number":
@@ -54,9 +58,9 @@ def _nodes(expr: Expr) -> Iterator[Expr]:
             stack.extend(arg for arg, kind in zip(node.args, kinds, strict=True) if kind.kind == "series")
 
 
-def fields_of(expr: Expr) -> tuple[str, ...]:
+def fields_of(expr: Expr, options: Options = PLAIN) -> tuple[str, ...]:
     """The fields and series of the panel that a formula reads, sorted."""
-    names = {str(node.value) for node in _nodes(expr) if node.op == "name"}
+    names = {str(node.value) for node in _nodes(expr, options) if node.op == "name"}
     return tuple(sorted(name for name in names if definition(name) is None))
 
 

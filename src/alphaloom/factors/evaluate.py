@@ -15,6 +15,7 @@ from alphaloom.factors.analysis import definition, fields_of, groups_of
 from alphaloom.factors.expr import Expr, nearest
 from alphaloom.factors.library import FactorSet
 from alphaloom.factors.ops import BY_NAME
+from alphaloom.factors.options import PLAIN, Options
 from alphaloom.factors.parse import parse
 from alphaloom.panel import Panel
 from alphaloom.signal import Features
@@ -35,7 +36,7 @@ def evaluate(factors: FactorSet, panel: Panel, *, dtype: DTypeLike = np.float32)
     roots: dict[Expr, list[int]] = {}
     for k, factor in enumerate(factors.factors):
         roots.setdefault(factor.expr, []).append(k)
-    for expr, values in _evaluated(roots, panel):
+    for expr, values in _evaluated(roots, panel, factors.options):
         with np.errstate(over="ignore"):
             narrow = values.astype(out.dtype)
         # A number that float64 holds may be too large for float32.
@@ -45,13 +46,13 @@ def evaluate(factors: FactorSet, panel: Panel, *, dtype: DTypeLike = np.float32)
     return Features(panel.times, panel.assets, factors.names, out)
 
 
-def evaluate_one(expr: Expr | str, panel: Panel) -> Grid:
+def evaluate_one(expr: Expr | str, panel: Panel, *, options: Options = PLAIN) -> Grid:
     """The value of one formula on every bar.
 
     Shape: (T, N), float64.   Raises: FormulaError for a name that the panel lacks, GrammarError for faulty text.
     """
     root = parse(expr) if isinstance(expr, str) else expr
-    (_, values), *_ = _evaluated([root], panel)
+    (_, values), *_ = _evaluated([root], panel, options)
     return values
 
 
@@ -62,16 +63,16 @@ def _checked_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     return kind
 
 
-def _evaluated(roots: Iterable[Expr], panel: Panel) -> Iterable[tuple[Expr, Grid]]:
+def _evaluated(roots: Iterable[Expr], panel: Panel, options: Options) -> Iterable[tuple[Expr, Grid]]:
     """Each root with its values as soon as they exist, in an order that keeps few buffers alive."""
     roots = list(roots)
     for root in roots:
-        _check_names(root, panel)
-    uses = _use_counts(roots)
+        _check_names(root, panel, options)
+    uses = _use_counts(roots, options)
     buffers: dict[Expr, Any] = {}
     for root in roots:
         with np.errstate(all="ignore"):
-            _compute(root, panel, buffers, uses)
+            _compute(root, panel, options, buffers, uses)
         values = buffers[root]
         _release(root, buffers, uses)
         yield root, _plain(np.broadcast_to(np.asarray(values, np.float64), panel.shape))
@@ -88,10 +89,10 @@ def _plain(values: Grid) -> Grid:
     return copy
 
 
-def _operands(expr: Expr) -> tuple[Expr, ...]:
+def _operands(expr: Expr, options: Options) -> tuple[Expr, ...]:
     """What must be computed before this formula."""
     if expr.op == "name":
-        meaning = definition(str(expr.value))
+        meaning = definition(str(expr.value), options)
         return () if meaning is None else (meaning,)
     if expr.op == "number":
         return ()
@@ -99,13 +100,13 @@ def _operands(expr: Expr) -> tuple[Expr, ...]:
     return tuple(arg for arg, kind in zip(expr.args, kinds, strict=True) if kind.kind == "series")
 
 
-def _use_counts(roots: list[Expr]) -> Counter[Expr]:
+def _use_counts(roots: list[Expr], options: Options) -> Counter[Expr]:
     uses: Counter[Expr] = Counter()
 
     def visit(expr: Expr) -> None:
         uses[expr] += 1
         if uses[expr] == 1:
-            for operand in _operands(expr):
+            for operand in _operands(expr, options):
                 visit(operand)
 
     for root in roots:
@@ -119,21 +120,21 @@ def _release(expr: Expr, buffers: dict[Expr, Any], uses: Counter[Expr]) -> None:
         del buffers[expr]
 
 
-def _compute(expr: Expr, panel: Panel, buffers: dict[Expr, Any], uses: Counter[Expr]) -> None:
+def _compute(expr: Expr, panel: Panel, options: Options, buffers: dict[Expr, Any], uses: Counter[Expr]) -> None:
     if expr in buffers:
         return
-    for operand in _operands(expr):
-        _compute(operand, panel, buffers, uses)
-    buffers[expr] = _value(expr, panel, buffers)
-    for operand in _operands(expr):
+    for operand in _operands(expr, options):
+        _compute(operand, panel, options, buffers, uses)
+    buffers[expr] = _value(expr, panel, options, buffers)
+    for operand in _operands(expr, options):
         _release(operand, buffers, uses)
 
 
-def _value(expr: Expr, panel: Panel, buffers: dict[Expr, Any]) -> Any:
+def _value(expr: Expr, panel: Panel, options: Options, buffers: dict[Expr, Any]) -> Any:
     if expr.op == "number":
         return expr.value
     if expr.op == "name":
-        meaning = definition(str(expr.value))
+        meaning = definition(str(expr.value), options)
         return _loaded(str(expr.value), panel) if meaning is None else buffers[meaning]
     operator = BY_NAME[expr.op]
     given: list[Any] = []
@@ -146,7 +147,8 @@ def _value(expr: Expr, panel: Panel, buffers: dict[Expr, Any]) -> Any:
             given.append(panel.labels[str(arg.value)])
         else:
             given.append(_prepared(buffers[arg], operator.family, panel))
-    return _finite(_kernel(operator.kernel)(*given))
+    chosen = {name: getattr(options, name) for name in operator.options}
+    return _finite(_kernel(operator.kernel)(*given, **chosen))
 
 
 def _prepared(values: Any, family: str, panel: Panel) -> Any:
@@ -177,9 +179,9 @@ def _kernel(path: str) -> Callable[..., Any]:
     return found
 
 
-def _check_names(expr: Expr, panel: Panel) -> None:
+def _check_names(expr: Expr, panel: Panel, options: Options) -> None:
     known = (*panel.fields, *panel.series)
-    for name in fields_of(expr):
+    for name in fields_of(expr, options):
         if name not in known:
             raise FormulaError(
                 "a name must be a field or a series of the panel",

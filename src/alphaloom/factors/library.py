@@ -13,6 +13,7 @@ from typing import Any
 from alphaloom.errors import AlphaloomError, ConfigError, Fault, FormulaError
 from alphaloom.factors.analysis import fields_of, groups_of, lookback
 from alphaloom.factors.expr import Expr, nearest
+from alphaloom.factors.options import PLAIN, Options
 from alphaloom.factors.parse import parse
 from alphaloom.panel import Panel
 
@@ -34,10 +35,14 @@ class Factor:
 
 @dataclass(frozen=True)
 class FactorSet:
-    """An ordered set of factors with distinct names.   Raises: FormulaError for a name used twice or no factor."""
+    """An ordered set of factors with distinct names, read under one set of options.
+
+    Raises: FormulaError for a name used twice or no factor.
+    """
 
     name: str
     factors: tuple[Factor, ...]
+    options: Options = PLAIN
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "factors", tuple(self.factors))
@@ -63,7 +68,7 @@ class FactorSet:
     @property
     def fields(self) -> tuple[str, ...]:
         """The fields and series of the panel that the set reads, sorted."""
-        return tuple(sorted({name for factor in self.factors for name in fields_of(factor.expr)}))
+        return tuple(sorted({name for factor in self.factors for name in fields_of(factor.expr, self.options)}))
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -79,7 +84,8 @@ class FactorSet:
         kept = tuple(
             factor
             for factor in self.factors
-            if known.issuperset(fields_of(factor.expr)) and set(panel.labels).issuperset(groups_of(factor.expr))
+            if known.issuperset(fields_of(factor.expr, self.options))
+            and set(panel.labels).issuperset(groups_of(factor.expr))
         )
         if not kept:
             lacking = sorted({*self.fields} - known) + sorted({*self.groups} - set(panel.labels))
@@ -89,7 +95,7 @@ class FactorSet:
                 where=self.name,
             )
         left_out = tuple(factor.name for factor in self.factors if factor not in kept)
-        return FactorSet(self.name, kept), left_out
+        return FactorSet(self.name, kept, self.options), left_out
 
 
 def load_library(name_or_path: str | Path) -> FactorSet:

@@ -40,7 +40,8 @@ class Operator:
     """One operator: what it takes, how units pass, how many rows before today it reads, what computes it.
 
     `kernel` is "module.function" inside this room, loaded at first use. `family` is elementwise, window or cross;
-    members only are seen by a cross operator. `symbol` and `precedence` belong to infix and prefix notation.
+    members only are seen by a cross operator. `symbol` and `precedence` belong to infix and prefix notation. `options`
+    names the options of a formula set that its kernel takes as keywords.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Operator:
     source: str = ""
     symbol: str = ""
     precedence: int = 0
+    options: tuple[str, ...] = ()
 
     @property
     def required(self) -> int:
