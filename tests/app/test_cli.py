@@ -260,3 +260,27 @@ def test_ctrl_c_leaves_a_run_that_goes_on(config, tmp_path):
     names = {path.name for path in Path(tmp_path / "whole").iterdir() if path.is_file()}
     for name in names:
         assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_a_name_is_text_and_chooses_no_place(alphaloom, config, tmp_path):
+    code, *_ = alphaloom("run", config, "--set", 'name="../../out of/here"', "--quiet")
+    assert code == 0
+    made = [path.name for path in (tmp_path / "runs").iterdir()]
+    assert len(made) == 1 and made[0].startswith("out-of-here-")
+
+
+def test_a_folder_without_an_import_is_no_store(alphaloom, tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, _, err = alphaloom("data", "show", "empty")
+    assert code == 2
+    assert "must hold an import" in err and "alphaloom data import PRICES --store empty" in err
+
+
+def test_a_file_or_a_foreign_folder_is_no_run(alphaloom, config, tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "empty").mkdir()
+    code, _, err = alphaloom("run", config, "--out", "file")
+    assert code == 2 and "found:   a file" in err and "free some space" not in err
+    for place in ("file", "empty", "absent"):
+        code, _, err = alphaloom("report", place)
+        assert code == 2 and "a run is a directory that a study wrote" in err and "way out" in err

@@ -57,6 +57,7 @@ NAMES = [
     "make_policy",
     "formulas",
 ]
+_SUFFIXES = (".py", ".toml", ".txt")
 _FRESH = 6  # loading a file anew may be slow; a kept future shows at the first probe
 _SUSPECTS = {
     r"\.shift\(\s*-": "a negative shift reads later rows",
@@ -73,11 +74,15 @@ _SUSPECTS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One result of a check: what was checked, whether it passed, and what was seen."""
+    """One result of a check: what was checked, whether it passed, and what was seen.
+
+    `ran` is False where the file itself could not be run or gave no usable output, which is a fault and not a leak.
+    """
 
     subject: str
     passed: bool
     detail: str
+    ran: bool = True
 
 
 def check_panel(seed: int = 7, *, days: int = 420, assets: int = 30) -> Panel:
@@ -100,6 +105,13 @@ def run_checks(
     Formulas are attacked at every row after their look-back, functions and models at `rows` random ones.
     Raises: DataError where the file offers nothing to check or cannot be run; FormulaError for a bad formula.
     """
+    if not path.is_file() or path.suffix not in _SUFFIXES:
+        raise DataError(
+            "a file to check exists and is Python, TOML or text",
+            found="a directory" if path.is_dir() else "no such file" if not path.exists() else path.suffix or "no suffix",
+            where=str(path),
+            fix=f"name it with one of the suffixes {', '.join(_SUFFIXES)}" if path.is_file() else "check the path",
+        )
     if path.suffix == ".py":
         module = _loaded(path)
         subjects = [*_subjects(module, panel, rows, seed), *_first_calls(path, module, panel, seed)]
@@ -112,7 +124,7 @@ def run_checks(
             "a file to check offers at least one of the known names",
             found="none of them",
             where=str(path),
-            fix="; ".join(NAMES),
+            fix=f"name one of your own: {', '.join(NAMES)}" if path.suffix == ".py" else "write a formula a line",
         )
     findings = []
     for subject, check in subjects:
@@ -124,14 +136,16 @@ def run_checks(
 def _judged(subject: str, check: Callable[[], str], text: str) -> Finding:
     try:
         return Finding(subject, True, check())
-    except (LookaheadError, AxisError) as leak:
-        shown = str(leak.found) if isinstance(leak, LookaheadError) and leak.found is not None else str(leak)
+    except LookaheadError as leak:
+        shown = str(leak.found) if leak.found is not None else str(leak)
         hints = [f"line {n}: {hint}" for n, hint in _suspects(text)]
         return Finding(subject, False, shown + ("".join(f"\n  look at {hint}" for hint in hints[:3])))
+    except AxisError as fault:
+        return Finding(subject, False, str(fault), ran=False)
     except AlphaloomError:
         raise
-    except Exception as fault:
-        return Finding(subject, False, f"cannot be run on the panel: {type(fault).__name__}: {fault}")
+    except (Exception, SystemExit) as fault:
+        return Finding(subject, False, f"cannot be run on the panel: {type(fault).__name__}: {fault}", ran=False)
 
 
 def _subjects(module: ModuleType, panel: Panel, rows: int, seed: int) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -300,6 +314,7 @@ def _formula_check(name: str, formula: str, panel: Panel, seed: int) -> Callable
     def run() -> str:
         expr = parse(formula)
         reach = lookback(expr)
+        evaluate_one(expr, panel[:1])  # an unknown name is a mistake of spelling, whatever its unit would be
         if not split_safe(expr, panel.units):
             raise LookaheadError(
                 "a formula on adjusted prices may not change with later splits and dividends",
@@ -335,24 +350,25 @@ def _everything(panel: Any) -> NDArray[Any]:
 
 def _loaded(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"checked_{path.stem}", path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise DataError("a file to check exists and is Python, TOML or text", found=str(path), where="check")
+    if spec is None or spec.loader is None:
+        raise DataError("a file to check is Python, TOML or text", found=str(path), where="check")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up by name
     try:
         spec.loader.exec_module(module)
     except AlphaloomError:
         raise
-    except Exception as fault:
+    except (Exception, SystemExit) as fault:
         raise DataError(
-            "a file to check runs without an error", found=f"{type(fault).__name__}: {fault}", where=str(path)
+            "a file to check can be loaded by itself",
+            found=f"{type(fault).__name__}: {fault}",
+            where=str(path),
+            fix="run it with python first; what is a script's own work belongs under `if __name__ == '__main__':`",
         ) from fault
     return module
 
 
 def _formulas_of(path: Path) -> list[tuple[str, str]]:
-    if not path.is_file():
-        raise DataError("a file to check exists", found=str(path), where="check")
     if path.suffix == ".toml":
         from alphaloom.factors import load_library
 

@@ -126,7 +126,7 @@ def check(
     file: Annotated[Path, typer.Argument(help="A Python file, a formula library (.toml) or formulas (.txt).")],
     data: Store = None,
     rows: Annotated[int, typer.Option(help="Random rows at which models are attacked.", min=1)] = 50,
-    seed: Annotated[int, typer.Option(help="The seed of the attacks.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the attacks.", min=0)] = 0,
 ) -> None:
     """Attack the future of your own file: its past must not move.
 

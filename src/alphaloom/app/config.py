@@ -187,7 +187,7 @@ class _Reader:
             return None
         if raw["kind"] not in kinds:
             self.faults.append(
-                Fault(f"{key}.kind", f"is not a known {role}", raw["kind"], _suggest(raw["kind"], kinds))
+                Fault(f"{key}.kind", f"is not a known kind of {role}", raw["kind"], _suggest(raw["kind"], kinds))
             )
             return None
         return self.build(find_class(role, raw["kind"]), raw, key)

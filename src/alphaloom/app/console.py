@@ -57,10 +57,13 @@ def show_findings(findings: Sequence[Finding]) -> None:
 
     console = out()
     for finding in findings:
-        mark = Text("pass ", style="bold green") if finding.passed else Text("LEAK ", style="bold red")
+        word, style = ("pass", "bold green") if finding.passed else ("LEAK" if finding.ran else "FAIL", "bold red")
+        mark = Text(f"{word} ", style=style)
         console.print(mark + Text(finding.subject, style="bold") + Text(f"  {finding.detail}"))
-    bad = sum(not finding.passed for finding in findings)
-    console.print(f"{len(findings)} checked, {bad} with a leak" if bad else f"{len(findings)} checked, no leak found")
+    leaks = sum(not finding.passed and finding.ran for finding in findings)
+    failed = sum(not finding.ran for finding in findings)
+    said = [f"{len(findings)} checked", f"{leaks} with a leak" if leaks else "no leak found"]
+    console.print(", ".join([*said, f"{failed} could not be run"] if failed else said))
 
 
 @contextmanager

@@ -110,8 +110,20 @@ def store_table(path: Path) -> Table:
     from alphaloom.data import Store
 
     if not path.is_dir():
-        raise DataError("a store is a directory that `alphaloom data import` made", found=str(path), where="store")
+        raise DataError(
+            "a store is a directory that `alphaloom data import` made",
+            found="a file" if path.exists() else "no such directory",
+            where=str(path),
+            fix="alphaloom data import PRICES --store DIR",
+        )
     store = Store(path)
+    if not store.manifest:
+        raise DataError(
+            "a store must hold an import",
+            found="no manifest",
+            where=str(path),
+            fix=f"alphaloom data import PRICES --store {path}",
+        )
     table = Table(box=None, pad_edge=False, show_header=False)
     for key, value in store.manifest.items():
         if isinstance(value, (str, int, float)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +53,13 @@ def run_study(
     panel = load_panel(config.data)
     progress("data", 1, 1)
     study = study_of(config)
-    place = directory or Path("runs") / f"{config.name}-{_fingerprint(study.config, panel.source)}"
+    place = directory or Path("runs") / f"{_file_name(config.name)}-{_fingerprint(study.config, panel.source)}"
     return study.run(panel, directory=place, progress=progress), place
+
+
+def _file_name(name: str) -> str:
+    """A study's name as one part of a path: a name is free text and must not choose a place."""
+    return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "study"
 
 
 def _fingerprint(config: Any, source: str) -> str:

@@ -46,6 +46,8 @@ class RunDirectory:
         """
         mine = json_text(provenance)
         folder = cls(path, hashlib.sha256(mine.encode()).hexdigest())
+        if path.exists() and not path.is_dir():
+            raise DataError("a run is a directory", found="a file", where=str(path), fix="give another directory")
         with _disk(path):
             path.mkdir(parents=True, exist_ok=True)
             for part in (*path.glob(f"*{_PART}"), *path.glob(f"folds/*{_PART}")):

@@ -95,7 +95,13 @@ def load_run(path: str | Path) -> StudyResult:
 
 def _facts(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not folder.is_dir():
-        raise DataError("a run is a directory that a study wrote", found="no such directory", where=str(folder))
+        found = "a file" if folder.exists() else "no such directory"
+        raise DataError(
+            "a run is a directory that a study wrote",
+            found=found,
+            where=str(folder),
+            fix="the last line of `alphaloom run` names it",
+        )
     absent = [name for name in (PROVENANCE, RESULT) if not (folder / name).is_file()]
     if absent == [RESULT]:
         raise DataError(
@@ -103,6 +109,13 @@ def _facts(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             found=f"no {RESULT}: it was stopped on the way",
             where=str(folder),
             fix="run the same study with this directory again; it resumes",
+        )
+    if len(absent) == 2:
+        raise DataError(
+            "a run is a directory that a study wrote",
+            found=f"neither {PROVENANCE} nor {RESULT}",
+            where=str(folder),
+            fix="name the directory itself, such as runs/NAME-HASH",
         )
     if absent:
         raise _broken(folder, f"missing: {', '.join(absent)}")
