@@ -45,7 +45,8 @@ def test_what_cannot_be_run_fails_and_is_not_accused_of_a_leak(panel, tmp_path, 
 def test_a_file_that_ends_the_interpreter_or_breaks_is_an_error_with_a_way_out(panel, tmp_path, text):
     with pytest.raises(DataError) as told:
         run_checks(written(tmp_path, "mine.py", text), panel)
-    assert told.value.fix and "mine.py" in str(told.value.where)
+    assert told.value.fix
+    assert "mine.py" in str(told.value.where)
 
 
 @pytest.mark.parametrize("name", ["mine.json", "absent.py", "folder.py"])
@@ -66,7 +67,8 @@ def test_leaks_and_failures_are_counted_apart(capsys):
 
     show_findings([Finding("a", True, ""), Finding("b", False, ""), Finding("c", False, "", ran=False)])
     out = capsys.readouterr().out
-    assert "LEAK b" in out and "FAIL c" in out
+    assert "LEAK b" in out
+    assert "FAIL c" in out
     assert "3 checked, 1 with a leak, 1 could not be run" in out
 
 

@@ -266,21 +266,27 @@ def test_a_name_is_text_and_chooses_no_place(alphaloom, config, tmp_path):
     code, *_ = alphaloom("run", config, "--set", 'name="../../out of/here"', "--quiet")
     assert code == 0
     made = [path.name for path in (tmp_path / "runs").iterdir()]
-    assert len(made) == 1 and made[0].startswith("out-of-here-")
+    assert len(made) == 1
+    assert made[0].startswith("out-of-here-")
 
 
 def test_a_folder_without_an_import_is_no_store(alphaloom, tmp_path):
     (tmp_path / "empty").mkdir()
     code, _, err = alphaloom("data", "show", "empty")
     assert code == 2
-    assert "must hold an import" in err and "alphaloom data import PRICES --store empty" in err
+    assert "must hold an import" in err
+    assert "alphaloom data import PRICES --store empty" in err
 
 
 def test_a_file_or_a_foreign_folder_is_no_run(alphaloom, config, tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "empty").mkdir()
     code, _, err = alphaloom("run", config, "--out", "file")
-    assert code == 2 and "found:   a file" in err and "free some space" not in err
+    assert code == 2
+    assert "found:   a file" in err
+    assert "free some space" not in err
     for place in ("file", "empty", "absent"):
         code, _, err = alphaloom("report", place)
-        assert code == 2 and "a run is a directory that a study wrote" in err and "way out" in err
+        assert code == 2
+        assert "a run is a directory that a study wrote" in err
+        assert "way out" in err

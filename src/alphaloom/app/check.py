@@ -106,9 +106,12 @@ def run_checks(
     Raises: DataError where the file offers nothing to check or cannot be run; FormulaError for a bad formula.
     """
     if not path.is_file() or path.suffix not in _SUFFIXES:
+        found = path.suffix or "no suffix"
+        if not path.is_file():
+            found = "a directory" if path.is_dir() else "no such file"
         raise DataError(
             "a file to check exists and is Python, TOML or text",
-            found="a directory" if path.is_dir() else "no such file" if not path.exists() else path.suffix or "no suffix",
+            found=found,
             where=str(path),
             fix=f"name it with one of the suffixes {', '.join(_SUFFIXES)}" if path.is_file() else "check the path",
         )
