@@ -2,13 +2,15 @@
 
 `performance` (what did it earn), `tails` (how bad can a day be), `relative` (against an index), `trading` (what did
 the trades cost), `ranking` (does the score order the assets), `inference` (could it be luck), `overfitting` (was it
-picked from too many), `regimes` (when did it work), `classification` (was the direction right).
+picked from too many), `regimes` (when did it work), `classification` (was the direction right), `factors` (ranking and
+its luck for hundreds of factors at once).
 """
 
 from __future__ import annotations
 
 from alphaloom.metrics import (
     classification,
+    factors,
     inference,
     overfitting,
     performance,
@@ -21,6 +23,7 @@ from alphaloom.metrics import (
 
 __all__ = [
     "classification",
+    "factors",
     "inference",
     "overfitting",
     "performance",
