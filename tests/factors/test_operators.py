@@ -80,6 +80,8 @@ WINDOW: dict[str, Callable[..., float]] = {
     "ts_days_since_min": lambda w: len(w) - 1 - list(w).index(min(w)),
     "ts_zscore": lambda w: (w[-1] - w.mean()) / w.std(ddof=1) if varied(w) else nan,
     "ts_count": lambda w: sum(w != 0),
+    "ts_mad": lambda w: sum(abs(v - w.mean()) for v in w) / len(w),
+    "ema_cut": lambda w: ema_cut(w),
     "decay_linear": lambda w: sum((k + 1) * v for k, v in enumerate(w)) / (len(w) * (len(w) + 1) / 2),
     "ts_slope": lambda w: line(w)[0],
     "ts_rsquare": lambda w: line(w)[1],
@@ -93,12 +95,17 @@ PAIR: dict[str, Callable[..., float]] = {
 }
 
 
-def ema(column, d):
-    fade, out = 1 - 2 / (d + 1), []
+def ema_cut(window):
+    weights = [(1 - 2 / (len(window) + 1)) ** k for k in range(len(window))]
+    return sum(w * v for w, v in zip(weights, window[::-1], strict=True)) / sum(weights)
+
+
+def ema(column, d, fade=None):
+    fade, out = 1 - 2 / (d + 1) if fade is None else fade, []
     for t in range(len(column)):
         terms = [(fade**k, column[t - k]) for k in range(min(t + 1, math.ceil(8.1 * (d + 1))))]
         terms = [(w, v) for w, v in terms if not math.isnan(v)]
-        enough = len(terms) >= d and not math.isnan(column[t])
+        enough = len(terms) >= math.ceil(d) and not math.isnan(column[t])
         out.append(sum(w * v for w, v in terms) / sum(w for w, _ in terms) if enough else nan)
     return out
 
@@ -111,6 +118,7 @@ HISTORY: dict[str, Callable[..., list[float]]] = {
         next((v for v in c[max(0, t - d) : t + 1][::-1] if not math.isnan(v)), nan) for t in range(len(c))
     ],
     "ema": ema,
+    "ema_alpha": lambda c, _: ema(c, 2 / CONSTANTS["alpha"] - 1, 1 - CONSTANTS["alpha"]),
 }
 
 
@@ -135,12 +143,30 @@ ACROSS: dict[str, Callable[..., np.ndarray]] = {
     "demean": lambda x: x - x.mean(),
     "scale": lambda x: x / abs(x).sum() if abs(x).sum() else x * nan,
     "winsorize": mad_held,
+    "winsorize_sigma": lambda x: np.clip(x, x.mean() - 5 * x.std(), x.mean() + 5 * x.std()),
+    "winsorize_quantile": lambda x: np.clip(x, np.quantile(x, 0.1), np.quantile(x, 0.9)),
     "indneutralize": lambda x: x - x.mean(),
     "group_mean": lambda x: x * 0 + x.mean(),
     "group_zscore": scored,
     "group_rank": ranked,
 }
-MARKET: dict[str, Callable[..., float]] = {"cs_mean": np.mean, "cs_std": np.std}
+MARKET: dict[str, Callable[..., float]] = {
+    "cs_mean": np.mean,
+    "cs_std": np.std,
+    "cs_frac": lambda x: np.mean(np.not_equal(x, 0)),
+}
+
+
+def regressed(y, x1, x2, x3=0, w=1):
+    """Residuals of one day, by the library's own least squares."""
+    columns = np.stack([np.ones(len(y)), x1, x2], axis=1)
+    if len(y) <= np.linalg.matrix_rank(columns):
+        return y * nan
+    return y - columns @ np.linalg.lstsq(columns, y)[0]
+
+
+# Over the assets of one day for which every series is known.
+REGRESSION: dict[str, Callable[..., np.ndarray]] = {"regress_out": regressed}
 
 
 def known(*values):
@@ -182,6 +208,7 @@ CELL: dict[str, Callable[..., float]] = {
     "exp": cells(math.exp, 1),
     "sqrt": cells(math.sqrt, 1),
     "tanh": cells(math.tanh, 1),
+    "normcdf": cells(lambda x: 0.5 * math.erfc(-x / math.sqrt(2)), 1),
     "minimum": cells(min, 2),
     "maximum": cells(max, 2),
     "clip": cells(lambda x, low, high: min(max(x, low), high), 1),
@@ -189,7 +216,7 @@ CELL: dict[str, Callable[..., float]] = {
     "isnan": lambda x: float(math.isnan(x)),
     "fillna": lambda x, value: value if math.isnan(x) else x,
 }
-CONSTANTS = {"low": -0.5, "high": 1.5, "value": 3.0, "q": 0.3, "a": 1.0, "k": 5.0}
+CONSTANTS = {"low": -0.5, "high": 1.5, "value": 3.0, "q": 0.3, "a": 1.0, "k": 5.0, "tail": 0.1, "alpha": 0.2}
 
 
 def grid_panel(T: int, N: int, seed: int = 0, *, rough: bool = True) -> Panel:
@@ -214,7 +241,12 @@ def grid_panel(T: int, N: int, seed: int = 0, *, rough: bool = True) -> Panel:
 
 def formula(operator, d, series=("x", "y", "z"), constants=CONSTANTS):
     names = iter(series)
-    kinds = {"series": lambda _: next(names), "window": lambda _: float(d), "group": lambda _: "sector"}
+    # A series with a default, such as a weight of 1, is left out where the caller has no more names.
+    kinds = {
+        "series": lambda argument: next(names, argument.default),
+        "window": lambda _: float(d),
+        "group": lambda _: "sector",
+    }
     kinds["constant"] = lambda argument: constants[argument.name]
     return Expr.call(operator.name, *(kinds[argument.kind](argument) for argument in operator.arguments))
 
@@ -224,7 +256,7 @@ def oracle(operator, panel, d):
     T, N = panel.shape
     fields = [np.where(np.isinf(panel[name]), nan, panel[name]) for name in ("x", "y", "z")]
     out, name = np.full((T, N), nan), operator.name
-    inputs = [fields.pop(0) for argument in operator.arguments if argument.kind == "series"]
+    inputs = [fields.pop(0) for argument in operator.arguments if argument.kind == "series" and fields]
     constants = [CONSTANTS[argument.name] for argument in operator.arguments if argument.kind == "constant"]
     if name in CELL:
         for t, j in np.ndindex(T, N):
@@ -237,6 +269,10 @@ def oracle(operator, panel, d):
             windows = [x[t - d + 1 : t + 1, j] for x in inputs]
             if t >= d - 1 and not any(np.isnan(w).any() for w in windows):
                 out[t, j] = {**WINDOW, **PAIR}[name](*windows)
+    elif name in REGRESSION:
+        for t in range(T):
+            seen = np.flatnonzero(panel.member[t] & ~np.isnan(sum(inputs)[t]))
+            out[t, seen] = REGRESSION[name](*(x[t, seen] for x in inputs)) if len(seen) else nan
     else:
         for t in range(T):
             groups = panel.labels["sector"][t] if operator.arguments[-1].kind == "group" else np.zeros(N, int)
@@ -250,7 +286,7 @@ def oracle(operator, panel, d):
 
 
 def test_the_oracle_knows_every_operator():
-    assert {row.name for row in OPERATORS} == {*CELL, *WINDOW, *PAIR, *HISTORY, *ACROSS, *MARKET}
+    assert {row.name for row in OPERATORS} == {*CELL, *WINDOW, *PAIR, *HISTORY, *ACROSS, *MARKET, *REGRESSION}
 
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda row: row.name)
@@ -324,7 +360,7 @@ def test_measured_scaling_is_the_unit_rule(operator):
     bent["s"][:, 2] *= b
     after = plain.replace(fields=bent, units=units)
     kinds = [parse("p"), parse("s"), parse("r"), parse("log(p)"), parse("p / delay(p, 1)"), Expr.number(0.0)]
-    count = sum(argument.kind == "series" for argument in operator.arguments)
+    count = min(sum(argument.kind == "series" for argument in operator.arguments), 3)
     checked = 0
     for picked in itertools.product(kinds, repeat=count):
         expr = formula(operator, 5, picked, {**CONSTANTS, "low": 0.0, "high": 0.0, "value": 0.0})
@@ -367,11 +403,17 @@ def random_formulas():
     leaves = st.one_of(
         st.sampled_from(["x", "y", "z"]).map(Expr.name), st.sampled_from([-2.0, 0.0, 0.5, 3.0]).map(Expr.number)
     )
-    kinds = {"window": st.integers(4, 9), "constant": st.sampled_from([0.0, 0.5, 1.0]), "group": st.just("sector")}
+    kinds = {"window": st.integers(4, 9), "group": st.just("sector")}
+
+    def constant(argument):
+        return st.sampled_from([v for v in (0.0, 0.5, 1.0) if argument.least <= v <= argument.most])
 
     def calls(inner):
         rows = [
-            st.tuples(st.just(row.name), *({"series": inner, **kinds}[a.kind] for a in row.arguments))
+            st.tuples(
+                st.just(row.name),
+                *(constant(a) if a.kind == "constant" else {"series": inner, **kinds}[a.kind] for a in row.arguments),
+            )
             for row in OPERATORS
         ]
         return st.one_of(rows).map(lambda parts: Expr.call(*parts))

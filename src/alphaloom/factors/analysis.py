@@ -93,9 +93,9 @@ def lookback(expr: Expr) -> int:
         elif node.op != "number":
             operator = BY_NAME[node.op]
             pairs = list(zip(node.args, operator.arguments, strict=True))
-            windows = tuple(int(float(arg.value or 0)) for arg, kind in pairs if kind.kind == "window")
+            literals = tuple(float(arg.value or 0) for arg, kind in pairs if kind.kind in ("window", "constant"))
             below = max((reach(arg) for arg, kind in pairs if kind.kind == "series"), default=0)
-            found = below + operator.reach_rule(windows)
+            found = below + operator.reach_rule(literals)
         reaches[node] = found
         return found
 

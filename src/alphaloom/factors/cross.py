@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "cs_frac",
     "cs_mean",
     "cs_std",
     "demean",
@@ -15,8 +16,11 @@ __all__ = [
     "group_zscore",
     "indneutralize",
     "rank",
+    "regress_out",
     "scale",
     "winsorize",
+    "winsorize_quantile",
+    "winsorize_sigma",
     "zscore",
 ]
 
@@ -24,6 +28,10 @@ Grid = NDArray[np.float64]
 Codes = NDArray[np.int16]
 # A standard normal sample has MAD 0.6745: this makes the MAD comparable with a standard deviation.
 MAD_TO_SIGMA = 1.4826
+# Below this share of its variance a regressor is a combination of those before it but for rounding.
+FLAT = 1e-12
+# Below this share of its deviation what is left of y is rounding: it must never be blown up to unit variance.
+FULL = 1e-6
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -144,6 +152,23 @@ def winsorize(x: Grid, k: float) -> Grid:
     return np.asarray(_winsorized(x, MAD_TO_SIGMA * k))
 
 
+def winsorize_sigma(x: Grid, k: float) -> Grid:
+    """Held within mean +- k population deviations each day."""
+    mean, deviation = _spread(x, _everyone(x), 1)
+    return np.asarray(np.minimum(np.maximum(x, mean - k * deviation), mean + k * deviation))
+
+
+def winsorize_quantile(x: Grid, tail: float) -> Grid:
+    """Held within the linear quantiles tail and 1 - tail each day."""
+    out = np.full(x.shape, np.nan)
+    for t, row in enumerate(x):
+        known = ~np.isnan(row)
+        if known.any():
+            low, high = np.quantile(row[known], (tail, 1.0 - tail))
+            out[t, known] = np.clip(row[known], low, high)
+    return out
+
+
 def indneutralize(x: Grid, groups: Codes) -> Grid:
     """X minus the mean of its group that day."""
     return np.asarray(x - _spread(x, groups, _count(groups))[0])
@@ -173,3 +198,42 @@ def cs_mean(x: Grid) -> Grid:
 def cs_std(x: Grid) -> Grid:
     """The day's population deviation over members, given to every asset."""
     return np.asarray(_spread(x, _everyone(x), 1)[1])
+
+
+def cs_frac(c: Grid) -> Grid:
+    """The day's share of members where c is not 0, given to every asset."""
+    return cs_mean(np.where(np.isnan(c), np.nan, np.not_equal(c, 0)))
+
+
+def regress_out(y: Grid, x1: Grid, x2: Grid, x3: Grid, w: Grid) -> Grid:
+    """Residual of y on a constant and up to three series, by weighted least squares each day.
+
+    A series of zeros is as good as none. Missing: an asset with an unknown value or a weight that is not positive
+    has no residual and no say; NaN where the fit explains y fully, and on days with fewer assets than unknowns.
+    """
+    known = ~np.isnan(y + x1 + x2 + x3 + w) & (w > 0)
+    weight = np.where(known, w, 0.0)
+    total = weight.sum(axis=1, keepdims=True)
+    kept: list[Grid] = []
+    left = _centred(y, known, weight, total)
+    scale = np.sqrt((weight * left * left).sum(axis=1, keepdims=True))
+    for x in (x1, x2, x3):
+        # Gram and Schmidt: each series is first freed of those before it, and dropped where nothing is left of it.
+        fresh = _centred(x, known, weight, total)
+        size = (weight * np.where(known, x, 0.0) ** 2).sum(axis=1, keepdims=True)
+        for direction in (*kept, *kept):
+            fresh = fresh - (weight * direction * fresh).sum(axis=1, keepdims=True) * direction
+        rest = (weight * fresh * fresh).sum(axis=1, keepdims=True)
+        real = rest > FLAT * size
+        direction = np.where(real, fresh / np.sqrt(np.where(real, rest, 1.0)), 0.0)
+        kept.append(direction)
+        left = left - (weight * direction * left).sum(axis=1, keepdims=True) * direction
+    count = 1 + sum((direction != 0).any(axis=1, keepdims=True).astype(np.int64) for direction in kept)
+    rest = np.sqrt((weight * left * left).sum(axis=1, keepdims=True))
+    noise = (rest <= FULL * scale) | (known.sum(axis=1, keepdims=True) <= count)
+    return np.asarray(np.where(known & ~noise, left, np.nan))
+
+
+def _centred(x: Grid, known: NDArray[np.bool_], weight: Grid, total: Grid) -> Grid:
+    values = np.where(known, x, 0.0)
+    return np.where(known, values - (weight * values).sum(axis=1, keepdims=True) / total, 0.0)

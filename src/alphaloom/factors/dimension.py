@@ -242,6 +242,12 @@ def cross_free(args: Sequence[Dimension]) -> Dimension:
     return _value(ONE, args[0], safe=args[0].invariant)
 
 
+def cross_residual(args: Sequence[Dimension]) -> Dimension:
+    """Assets are compared with each other: safe where every series is; the first one's unit stays."""
+    y = args[0]
+    return _value(ONE if y.shifts else y.unit, safe=all(arg.invariant for arg in args))
+
+
 def _require_number(arg: Dimension, role: str) -> None:
     if not arg.shifts and not arg.unit.scale_free:
         raise UnitError(

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alphaloom.factors.options import NanCompare
+
 __all__ = [
     "abs",
     "add",
@@ -29,6 +31,7 @@ __all__ = [
     "minimum",
     "mul",
     "neg",
+    "normcdf",
     "not_equal",
     "power",
     "sign",
@@ -42,11 +45,11 @@ __all__ = [
 Grid = NDArray[np.float64]
 
 
-def _truth(answer: NDArray[np.bool_], *sources: Any) -> Grid:
+def _truth(answer: NDArray[np.bool_], *sources: Any, nan_compare: NanCompare = "nan") -> Grid:
     unknown = np.isnan(sources[0])
     for source in sources[1:]:
         unknown = unknown | np.isnan(source)
-    return np.where(unknown, np.nan, answer)
+    return np.where(unknown, 0.0 if nan_compare == "false" else np.nan, answer)
 
 
 def logical_or(a: Grid, b: Grid) -> Grid:
@@ -64,34 +67,34 @@ def logical_not(a: Grid) -> Grid:
     return _truth(np.equal(a, 0), a)
 
 
-def less(x: Grid, y: Grid) -> Grid:
+def less(x: Grid, y: Grid, *, nan_compare: NanCompare = "nan") -> Grid:
     """1 where x < y."""
-    return _truth(np.less(x, y), x, y)
+    return _truth(np.less(x, y), x, y, nan_compare=nan_compare)
 
 
-def less_equal(x: Grid, y: Grid) -> Grid:
+def less_equal(x: Grid, y: Grid, *, nan_compare: NanCompare = "nan") -> Grid:
     """1 where x <= y."""
-    return _truth(np.less_equal(x, y), x, y)
+    return _truth(np.less_equal(x, y), x, y, nan_compare=nan_compare)
 
 
-def greater(x: Grid, y: Grid) -> Grid:
+def greater(x: Grid, y: Grid, *, nan_compare: NanCompare = "nan") -> Grid:
     """1 where x > y."""
-    return _truth(np.greater(x, y), x, y)
+    return _truth(np.greater(x, y), x, y, nan_compare=nan_compare)
 
 
-def greater_equal(x: Grid, y: Grid) -> Grid:
+def greater_equal(x: Grid, y: Grid, *, nan_compare: NanCompare = "nan") -> Grid:
     """1 where x >= y."""
-    return _truth(np.greater_equal(x, y), x, y)
+    return _truth(np.greater_equal(x, y), x, y, nan_compare=nan_compare)
 
 
-def equal(x: Grid, y: Grid) -> Grid:
+def equal(x: Grid, y: Grid, *, nan_compare: NanCompare = "nan") -> Grid:
     """1 where x equals y."""
-    return _truth(np.equal(x, y), x, y)
+    return _truth(np.equal(x, y), x, y, nan_compare=nan_compare)
 
 
-def not_equal(x: Grid, y: Grid) -> Grid:
+def not_equal(x: Grid, y: Grid, *, nan_compare: NanCompare = "nan") -> Grid:
     """1 where x differs from y."""
-    return _truth(np.not_equal(x, y), x, y)
+    return _truth(np.not_equal(x, y), x, y, nan_compare=nan_compare)
 
 
 def add(x: Grid, y: Grid) -> Grid:
@@ -164,6 +167,13 @@ def sqrt(x: Grid) -> Grid:
 def tanh(x: Grid) -> Grid:
     """Hyperbolic tangent."""
     return np.tanh(x)
+
+
+def normcdf(x: Grid) -> Grid:
+    """Share of a standard normal below x."""
+    from scipy.special import ndtr
+
+    return np.asarray(ndtr(x))
 
 
 def minimum(x: Grid, y: Grid) -> Grid:

@@ -148,7 +148,11 @@ def _value(expr: Expr, panel: Panel, options: Options, buffers: dict[Expr, Any])
         else:
             given.append(_prepared(buffers[arg], operator.family, panel))
     chosen = {name: getattr(options, name) for name in operator.options}
-    return _finite(_kernel(operator.kernel)(*given, **chosen))
+    kernel = operator.kernel
+    if chosen.pop("min_periods", "full") != "full":
+        # Windows with holes are a subject of their own; there every window kernel has a namesake.
+        kernel, chosen["min_periods"] = f"partial.{operator.name}", options.min_periods
+    return _finite(_kernel(kernel)(*given, **chosen))
 
 
 def _prepared(values: Any, family: str, panel: Panel) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from alphaloom.factors.options import Moments, ZeroVariance
 from alphaloom.factors.rolling import Grid, State, doubled, windowed
 
 __all__ = [
@@ -98,14 +99,16 @@ def _moments4(x: Grid, d: int, make: Callable[[Grid, Grid, Grid], Grid]) -> Grid
     return windowed((x,), d, block)
 
 
-def ts_skew(x: Grid, d: int) -> Grid:
+def ts_skew(x: Grid, d: int, *, moments: Moments = "sample") -> Grid:
     """Bias-adjusted skewness; NaN for a constant."""
-    adjust = np.sqrt(d * (d - 1.0)) / (d - 2.0)
+    adjust = np.sqrt(d * (d - 1.0)) / (d - 2.0) if moments == "sample" else 1.0
     return _moments4(x, d, lambda two, three, _: adjust * three / (two * np.sqrt(two)))
 
 
-def ts_kurt(x: Grid, d: int) -> Grid:
+def ts_kurt(x: Grid, d: int, *, moments: Moments = "sample") -> Grid:
     """Bias-adjusted excess kurtosis; NaN for a constant."""
+    if moments == "population":
+        return _moments4(x, d, lambda two, _, four: four / (two * two) - 3.0)
     scale = (d - 1.0) / ((d - 2.0) * (d - 3.0))
     return _moments4(x, d, lambda two, _, four: scale * ((d + 1.0) * (four / (two * two) - 3.0) + 6.0))
 
@@ -142,13 +145,15 @@ def ts_cov(x: Grid, y: Grid, d: int) -> Grid:
     return _paired(x, y, d, lambda state, _x, _y: state[4] / (d - 1))
 
 
-def ts_corr(x: Grid, y: Grid, d: int) -> Grid:
-    """Pearson correlation; NaN where a side is constant."""
+def ts_corr(x: Grid, y: Grid, d: int, *, zero_variance_corr: ZeroVariance = "nan") -> Grid:
+    """Pearson correlation; NaN where a side is constant, or 0 where the option says so."""
+    flat = 0.0 if zero_variance_corr == "zero" else np.nan
 
     def make(state: State, _x: Grid, _y: Grid) -> Grid:
         mean_x, mean_y, xx, yy, xy = state
         value = np.clip(xy / (np.sqrt(xx) * np.sqrt(yy)), -1.0, 1.0)
-        return np.where(_flat(mean_x, xx, d) | _flat(mean_y, yy, d), np.nan, value)
+        value = np.where(_flat(mean_x, xx, d) | _flat(mean_y, yy, d), flat, value)
+        return np.where(np.isnan(xy), np.nan, value)
 
     return _paired(x, y, d, make)
 

@@ -14,10 +14,22 @@ from typing import Literal
 
 from alphaloom.factors import dimension as unit
 
-__all__ = ["BY_NAME", "BY_SYMBOL", "EMA_TAIL", "OPERATORS", "WINDOW_CAP", "Argument", "Operator", "ema_terms"]
+__all__ = [
+    "ALIASES",
+    "BY_NAME",
+    "BY_SYMBOL",
+    "EMA_TAIL",
+    "OPERATORS",
+    "WINDOW_CAP",
+    "Argument",
+    "Operator",
+    "ema_span",
+    "ema_terms",
+]
 
 Kind = Literal["series", "window", "constant", "group"]
-ReachRule = Callable[[tuple[int, ...]], int]
+# The literal arguments in their order, windows and constants alike, give the rows before today that are read.
+ReachRule = Callable[[tuple[float, ...]], int]
 
 WINDOW_CAP = 10_000
 # Weights of an exponential average beyond 8.1 * (span + 1) rows sum to less than exp(-16.2) = 1e-7 of the whole.
@@ -71,29 +83,50 @@ class Operator:
         return f"{self.name}({', '.join(words)})"
 
 
-def ema_terms(span: int) -> int:
+def ema_terms(span: float) -> int:
     """How many rows, today's included, an exponential average of this span reads."""
     return math.ceil(EMA_TAIL * (span + 1))
 
 
-def _none(_: tuple[int, ...]) -> int:
+def ema_span(alpha: float) -> float:
+    """The span whose exponential average has this weight on today."""
+    return 2.0 / alpha - 1.0
+
+
+def _none(_: tuple[float, ...]) -> int:
     return 0
 
 
-def _lag(windows: tuple[int, ...]) -> int:
-    return windows[0]
+def _lag(literals: tuple[float, ...]) -> int:
+    return int(literals[0])
 
 
-def _window(windows: tuple[int, ...]) -> int:
-    return windows[0] - 1
+def _window(literals: tuple[float, ...]) -> int:
+    return int(literals[0]) - 1
 
 
-def _ema(windows: tuple[int, ...]) -> int:
-    return ema_terms(windows[0]) - 1
+def _ema(literals: tuple[float, ...]) -> int:
+    return ema_terms(literals[0]) - 1
+
+
+def _ema_alpha(literals: tuple[float, ...]) -> int:
+    # A weight of 1 on today leaves none for yesterday.
+    return 0 if literals[0] == 1.0 else ema_terms(ema_span(literals[0])) - 1
 
 
 _KINDS: dict[str, Kind] = {"g": "group", "d": "window"}
-_BOUNDS = {"Q": (0.0, 1.0), "K": (0.0, math.inf)}
+_BOUNDS = {"Q": (0.0, 1.0), "K": (0.0, math.inf), "TAIL": (0.0, 0.5), "ALPHA": (0.002, 1.0)}
+_REACHES: dict[str, ReachRule] = {
+    **dict.fromkeys(("delay", "delta", "ts_backfill"), _lag),
+    "ema": _ema,
+    "ema_alpha": _ema_alpha,
+}
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"), ("nan_compare",)),
+    **dict.fromkeys(("delay", "delta", "ts_backfill"), ()),
+    "ts_corr": ("min_periods", "zero_variance_corr"),
+    **dict.fromkeys(("ts_skew", "ts_kurt"), ("min_periods", "moments")),
+}
 _PAPER = "arXiv:1601.00991, appendix A"
 _OF_THE_PAPER = (
     *("abs", "log", "sign", "signed_power", "minimum", "maximum", "rank", "scale", "indneutralize", "delay", "delta"),
@@ -119,16 +152,19 @@ def _source(name: str) -> str:
 
 def _each(name: str, text: str, rule: unit.UnitRule, meaning: str, symbol: str = "", precedence: int = 0) -> Operator:
     kernel = f"elementwise.{name}"
+    options = _OPTIONS.get(name, ())
     return Operator(
-        name, _arguments(text), rule, _none, kernel, "elementwise", meaning, _source(name), symbol, precedence
+        name, _arguments(text), rule, _none, kernel, "elementwise", meaning, _source(name), symbol, precedence, options
     )
 
 
 def _over(
     name: str, text: str, rule: unit.UnitRule, meaning: str, *, module: str = "rolling", least: int = 1
 ) -> Operator:
-    reach = {"delay": _lag, "delta": _lag, "ts_backfill": _lag, "ema": _ema}.get(name, _window)
-    return Operator(name, _arguments(text, least), rule, reach, f"{module}.{name}", "window", meaning, _source(name))
+    reach, kernel = _REACHES.get(name, _window), f"{module}.{name}"
+    options = _OPTIONS.get(name, ("min_periods",))
+    arguments = _arguments(text, least)
+    return Operator(name, arguments, rule, reach, kernel, "window", meaning, _source(name), options=options)
 
 
 def _moment(name: str, text: str, rule: unit.UnitRule, meaning: str, *, least: int = 2) -> Operator:
@@ -163,6 +199,7 @@ OPERATORS: tuple[Operator, ...] = (
     _each("exp", "x", unit.exponential, "exponential"),
     _each("sqrt", "x", unit.root, "square root; NaN for x < 0"),
     _each("tanh", "x", unit.number, "hyperbolic tangent"),
+    _each("normcdf", "x", unit.number, "share of a standard normal below x"),
     _each("minimum", "x y", unit.tied, "the smaller of two"),
     _each("maximum", "x y", unit.tied, "the larger of two"),
     _each("clip", "x LOW HIGH", unit.tied, "x held between two constants"),
@@ -184,6 +221,7 @@ OPERATORS: tuple[Operator, ...] = (
     _moment("ts_corr", "x y d", unit.free, "Pearson correlation; NaN where a side is constant"),
     _moment("ts_skew", "x d", unit.free, "bias-adjusted skewness; NaN for a constant", least=3),
     _moment("ts_kurt", "x d", unit.free, "bias-adjusted excess kurtosis; NaN for a constant", least=4),
+    _over("ts_mad", "x d", unit.difference, "mean absolute deviation from the window's mean", module="averages"),
     _over("ts_rank", "x d", unit.free, "average-tie percentile of today's value in the window", module="ordered"),
     _over("ts_argmax", "x d", unit.free, "place of the largest, oldest = 1, earliest of ties"),
     _over("ts_argmin", "x d", unit.free, "place of the least, oldest = 1, earliest of ties"),
@@ -191,8 +229,16 @@ OPERATORS: tuple[Operator, ...] = (
     _over("ts_days_since_min", "x d", unit.free, "rows since the least, today = 0"),
     _moment("ts_zscore", "x d", unit.free, "today's distance from the mean in standard deviations"),
     _over("ts_count", "c d", unit.free, "how many of the last d values are not 0"),
-    _over("decay_linear", "x d", unit.keep, "mean with weights d (today) to 1 (oldest)"),
-    _over("ema", "x d", unit.keep, "exponential mean of a span, weights cut where the rest is below 1e-7"),
+    _over("decay_linear", "x d", unit.keep, "mean with weights d (today) to 1 (oldest)", module="averages"),
+    _over(
+        "ema",
+        "x d",
+        unit.keep,
+        "exponential mean of a span, weights cut where the rest is below 1e-7",
+        module="averages",
+    ),
+    _over("ema_alpha", "x ALPHA", unit.keep, "exponential mean of weight alpha on today", module="averages"),
+    _over("ema_cut", "x d", unit.keep, "exponential mean of a span over the last d values alone", module="averages"),
     _moment("ts_slope", "x d", unit.difference, "slope of the line through the last d values"),
     _moment("ts_rsquare", "x d", unit.free, "fit of the line through the last d values", least=3),
     _moment("ts_resi", "x d", unit.difference, "today's distance from the line through the last d values"),
@@ -204,14 +250,27 @@ OPERATORS: tuple[Operator, ...] = (
     _across("demean", "x", unit.cross_keep, "x minus the day's mean"),
     _across("scale", "x A=1", unit.cross_free, "a * x / sum of abs(x) each day"),
     _across("winsorize", "x K=5", unit.cross_keep, "held within median +- k * 1.4826 * MAD each day"),
+    _across("winsorize_sigma", "x K=3", unit.cross_keep, "held within mean +- k population deviations each day"),
+    _across(
+        "winsorize_quantile", "x TAIL=0.01", unit.cross_keep, "held within the quantiles tail and 1 - tail each day"
+    ),
     _across("indneutralize", "x g", unit.cross_keep, "x minus the mean of its group that day"),
     _across("group_mean", "x g", unit.cross_keep, "mean of the asset's group that day"),
     _across("group_zscore", "x g", unit.cross_free, "z-score inside the asset's group that day"),
     _across("group_rank", "x g", unit.cross_free, "percentile inside the asset's group that day"),
     _across("cs_mean", "x", unit.cross_keep, "the day's mean over members, given to every asset"),
     _across("cs_std", "x", unit.cross_keep, "the day's population deviation over members, given to every asset"),
+    _across("cs_frac", "c", unit.cross_free, "the day's share of members where c is not 0, given to every asset"),
+    _across(
+        "regress_out",
+        "y x1 x2=0 x3=0 w=1",
+        unit.cross_residual,
+        "residual of y on up to three series, weighted, each day",
+    ),
 )
 
+# Other spellings of an operator.
+ALIASES: Mapping[str, str] = MappingProxyType({"ts_med": "ts_median"})
 BY_NAME: Mapping[str, Operator] = MappingProxyType({row.name: row for row in OPERATORS})
 # A symbol with two operands and one with a single operand may look alike: `-`.
 BY_SYMBOL: Mapping[tuple[str, int], Operator] = MappingProxyType(

@@ -8,13 +8,14 @@ from typing import Any, Literal, get_args
 
 from alphaloom.errors import FormulaError
 
-__all__ = ["PLAIN", "Options", "needed"]
+__all__ = ["PLAIN", "MinPeriods", "Moments", "NanCompare", "Options", "ZeroVariance", "needed"]
 
 ZeroVariance = Literal["nan", "zero"]
 Moments = Literal["sample", "population"]
 Adv = Literal["shares", "money"]
 WindowRounding = Literal["floor", "round"]
 NanCompare = Literal["nan", "false"]
+MinPeriods = Literal["full"] | int
 
 _LEGAL: Mapping[str, tuple[str, ...]] = {
     "zero_variance_corr": get_args(ZeroVariance),
@@ -42,7 +43,7 @@ class Options:
     adv: Adv = "shares"
     window_rounding: WindowRounding = "floor"
     nan_compare: NanCompare = "nan"
-    min_periods: Literal["full"] | int = "full"
+    min_periods: MinPeriods = "full"
 
     def __post_init__(self) -> None:
         for name, legal in _LEGAL.items():
@@ -75,6 +76,6 @@ class Options:
 PLAIN = Options()
 
 
-def needed(min_periods: Literal["full"] | int, d: int) -> int:
+def needed(min_periods: MinPeriods, d: int) -> int:
     """How many known values a window of d rows must hold."""
     return d if min_periods == "full" else min(int(min_periods), d)

@@ -11,16 +11,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from alphaloom.factors.ops import ema_terms
-
 __all__ = [
     "Grid",
     "State",
-    "decay_linear",
     "delay",
     "delta",
     "doubled",
-    "ema",
     "ts_argmax",
     "ts_argmin",
     "ts_backfill",
@@ -125,36 +121,6 @@ def ts_max(x: Grid, d: int) -> Grid:
 def ts_count(c: Grid, d: int) -> Grid:
     """How many of the last d values are not 0."""
     return ts_sum(np.where(np.isnan(c), np.nan, np.not_equal(c, 0)), d)
-
-
-def decay_linear(x: Grid, d: int) -> Grid:
-    """Mean with weights d (today) to 1 (oldest)."""
-
-    def merge(newer: State, older: State, _a: int, b: int) -> State:
-        # Weights count up from the oldest row, so the newer part is heavier by the older part's length.
-        return newer[0] + older[0], newer[1] + b * newer[0] + older[1]
-
-    return windowed((x,), d, lambda block: doubled((block[0], block[0]), d, merge)[1] / (d * (d + 1) / 2.0))
-
-
-def ema(x: Grid, d: int) -> Grid:
-    """Exponential mean of a span, weights cut where the rest is below 1e-7."""
-    terms, fade = ema_terms(d), 1.0 - 2.0 / (d + 1.0)
-
-    def merge(newer: State, older: State, a: int, _b: int) -> State:
-        part = fade**a
-        return newer[0] + part * older[0], newer[1] + part * older[1], newer[2] + older[2]
-
-    def block(arrays: State) -> Grid:
-        known = ~np.isnan(arrays[0])
-        # Rows before the first one are not known, just as holes are: both are skipped.
-        ahead = ((terms - 1, 0), (0, 0))
-        seen = np.pad(known.astype(np.float64), ahead)
-        values = np.pad(np.where(known, arrays[0], 0.0), ahead)
-        top, weight, count = doubled((values, seen, seen), terms, merge)
-        return np.where(known & (count >= d), top / weight, np.nan)
-
-    return windowed((x,), 1, block)
 
 
 def _merge_largest(newer: State, older: State, a: int, _b: int) -> State:
