@@ -7,6 +7,9 @@ __all__ = ["main"]
 
 def main() -> None:
     """The `alphaloom` command."""
-    from alphaloom.app.cli import run_app
+    try:
+        from alphaloom.app.cli import run_app
 
-    run_app()
+        run_app()
+    except KeyboardInterrupt:  # before the command line is ready to say more
+        raise SystemExit(130) from None

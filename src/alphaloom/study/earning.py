@@ -113,7 +113,9 @@ def luck(returns: Floats, *, trials: int, seed: int, periods_per_year: float, rf
         return np.where(varies, (plain - rate).mean(axis=0) / np.where(varies, spread, 1.0), np.nan) * yearly
 
     yearly = math.sqrt(periods_per_year)
-    drawn = inference.bootstrap_interval(ratio, (returns, rf), seed=seed, draws=DRAWS)
+    # What must keep its memory is the excess return; a slow rate's own would stretch the blocks over months.
+    block = inference.block_length(returns - rf)
+    drawn = inference.bootstrap_interval(ratio, (returns, rf), seed=seed, draws=DRAWS, block=block)
     facts = performance.summary(returns, periods_per_year=periods_per_year, rf=rf)
     count, per_bar = int(np.isfinite(returns).sum()), float(facts["sharpe"]) / yearly
     shape = {"skew": float(facts["skew"]), "kurtosis": float(facts["kurtosis"])}
