@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from alphaloom.compute.outcome import Outcome, failed, lost
+from alphaloom.compute.outcome import Outcome, lost
 from alphaloom.compute.parcel import Memory, Parcel, pack
 from alphaloom.compute.wire import receive, send
 
@@ -167,7 +167,8 @@ class Crew:
     def _brief(self, worker: _Worker) -> None:
         if worker.work == self._work_number:
             return
-        assert self._work is not None and self._memory is not None
+        assert self._work is not None
+        assert self._memory is not None
         news = worker.memory != self._memory_number
         facts = {"kind": "work", "memory": self._memory_number}
         send(worker.line, facts, self._work, file=self._memory.file if news else -1)

@@ -113,7 +113,7 @@ def mapped(file: int, size: int) -> memoryview:
     return memoryview(mmap.mmap(file, max(size, 1), prot=mmap.PROT_READ))[:size]
 
 
-class _Packer(cloudpickle.Pickler):  # type: ignore[misc]  # the library is not typed
+class _Packer(cloudpickle.Pickler):  # type: ignore[misc]  # the library has no types
     def reducer_override(self, value: Any) -> Any:
         if type(value) is np.ndarray or isinstance(value, np.memmap):
             place = _place_on_disk(value)

@@ -68,9 +68,7 @@ class Processes:
         return Crew(self.count, threads=self.threads, attempts=self.attempts, ahead=self.ahead)
 
 
-def processes(
-    count: int | None = None, *, threads: int = 1, attempts: int = 3, ahead: int | None = None
-) -> Processes:
+def processes(count: int | None = None, *, threads: int = 1, attempts: int = 3, ahead: int | None = None) -> Processes:
     """An executor of `count` worker processes, by default one for each core that this process may use.
 
     Each worker uses at most `threads` threads. An item whose worker is killed is begun up to `attempts` times. At most

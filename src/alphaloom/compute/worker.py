@@ -109,7 +109,7 @@ def _end_with_parent() -> None:
     lifeline = os.dup(0)
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123  # a path has no descriptor
         os.dup2(nothing.fileno(), 0)
-    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: PTH123, SIM115
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
 
     def wait() -> None:
         while os.read(lifeline, 1):
