@@ -122,6 +122,16 @@ def test_a_configuration_is_shown_with_its_defaults(alphaloom, config, tmp_path)
     assert alphaloom("config", "show", config)[1] == out
 
 
+def test_configurations_that_come_along_are_found_by_name(alphaloom):
+    code, out, _ = alphaloom("config", "list")
+    assert code == 0
+    assert "factor_model_tiny" in out
+    assert "days = 1100" in alphaloom("config", "show", "factor_model_tiny")[1]
+    code, _, err = alphaloom("config", "show", "factor_modle")
+    assert code == 2
+    assert "did you mean 'factor_model'?" in err
+
+
 def test_prices_are_imported_reported_and_run(alphaloom, config, prices, tmp_path):
     code, out, _ = alphaloom("data", "import", prices, "--store", tmp_path / "market")
     assert code == 0

@@ -73,13 +73,14 @@ def _root(
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Argument(help="A study as TOML, for example configs/factor_model.toml.")],
+    config: Annotated[Path, typer.Argument(help="A study as TOML, or the name of one that comes with alphaloom.")],
     data: Store = None,
     settings: Settings = None,
     seed: Seed = None,
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Run directory [runs/NAME-HASH].", show_default=False)
     ] = None,
+    jobs: Annotated[int, typer.Option(help="Folds that are learned at the same time, each in its process.", min=1)] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
     """Run a walk-forward study and write its report; a run that was stopped goes on where it was."""
@@ -90,7 +91,7 @@ def run(
 
     study = load_config(config, settings=settings or [], seed=seed, data=data)
     with progress(quiet) as report:
-        result, directory = run_study(study, out_dir, report)
+        result, directory = run_study(study, out_dir, report, jobs=jobs)
         report("report", 0, 1)
         page = write_report(result, directory / "report.html")
         report("report", 1, 1)
@@ -185,6 +186,16 @@ def show_config(
     from alphaloom.study import toml_text
 
     typer.echo(toml_text(describe(load_config(config, settings=settings or [], seed=seed, data=data))))
+
+
+@config_app.command("list")
+def list_configs() -> None:
+    """Name the configurations that come with alphaloom; `run` takes a name as well as a file."""
+    from alphaloom.app.config import shipped_configs
+
+    for name, path in shipped_configs().items():
+        first = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+        typer.echo(f"{name:24}{first}")
 
 
 @data_app.command("import")

@@ -15,7 +15,7 @@ from alphaloom.app.catalog import CATALOG, find_class, name_of
 from alphaloom.errors import AlphaloomError, ConfigError, Fault
 from alphaloom.market import Market
 
-__all__ = ["StudyConfig", "describe", "load_config", "nearest", "parse_config", "read_tables"]
+__all__ = ["StudyConfig", "describe", "load_config", "nearest", "parse_config", "read_tables", "shipped_configs"]
 
 _ROLES = {"Learner": "learner", "Allocator": "allocator", "Policy": "policy"}
 
@@ -68,13 +68,26 @@ def load_config(
     return parse_config(tables, str(path), faults)
 
 
+def shipped_configs() -> dict[str, Path]:
+    """The configurations that come with alphaloom, by name."""
+    package = Path(__file__).resolve().parents[1]
+    folders = (package / "configs", package.parents[1] / "configs")  # installed, or in a checkout
+    folder = next((folder for folder in folders if folder.is_dir()), None)
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))} if folder else {}
+
+
 def read_tables(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file as they stand.   Raises: ConfigError with the line for bad syntax."""
+    """The tables of a TOML file as they stand; a bare name means a configuration that comes with alphaloom.
+
+    Raises: ConfigError with the line for bad syntax.
+    """
+    shipped = shipped_configs() if len(path.parts) == 1 and not path.exists() else {}
+    path = shipped.get(path.name, path)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         near = sorted(str(other) for other in path.parent.glob("*.toml")) if path.parent.is_dir() else []
-        hint = nearest(str(path), near) or "; ".join(near[:5])
+        hint = nearest(str(path), [*near, *shipped]) or "; ".join(near[:5] or shipped)
         raise ConfigError(str(path), [Fault("file", "the file does not exist", fix=hint)]) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise ConfigError(str(path), [Fault("file", f"not valid TOML: {fault}")]) from None
