@@ -239,3 +239,42 @@ def test_the_future_of_the_store_changes_no_row_as_of_a_day(tmp_path, bars):
     whole = stored(tmp_path / "a", frame).panel(as_of="2024-01-25")
     part = stored(tmp_path / "b", frame.filter(pl.col("date") <= cut)).panel()
     assert whole.source == part.source
+
+
+def test_figures_a_share_follow_the_splits_and_dividends_of_the_prices(tmp_path, bars):
+    """Earnings of 8 a share before a split by 4 are 2 after it, and a share count of 10 is 40, on every row alike."""
+    frame = bars(X=[100.0, 100.0, 25.0, 25.0, 20.0, 20.0], Y=[10.0] * 6).with_columns(
+        split=pl.when((pl.col("asset") == "X") & (pl.col("date") == pl.date(2024, 1, 3))).then(4.0).otherwise(1.0),
+        dividend=pl.when((pl.col("asset") == "X") & (pl.col("date") == pl.date(2024, 1, 5))).then(5.0).otherwise(0.0),
+    )
+    statements = pl.DataFrame(
+        [
+            ("X", "2023-09-30", "2023-11-01", 8.0, 10.0, 700.0),
+            ("X", "2023-12-31", "2024-01-04", 3.0, 40.0, 900.0),
+            ("Y", "2023-09-30", "2023-11-01", 1.0, 5.0, 50.0),
+        ],
+        schema=["ticker", "period_end", "available_date", "eps", "shares_outstanding", "net_income"],
+        orient="row",
+    )
+    store = stored(tmp_path / "s", frame, fundamentals=statements)
+    panel = store.panel(dtype=np.float64)
+    # Row by row as a person with that day's newspaper would divide them.
+    np.testing.assert_allclose((panel["eps"] / panel["close"])[:, 0], [0.08, 0.08, 0.08, 0.08, 0.15, 0.15])
+    np.testing.assert_allclose((panel["volume"] / panel["shares_outstanding"])[:, 0], [100.0, 100.0, *[25.0] * 4])
+    np.testing.assert_array_equal(panel["net_income"][:, 0], [700.0] * 4 + [900.0] * 2)
+    np.testing.assert_array_equal(panel["eps"][:, 1], [1.0] * 6)
+    for day, row in (("2024-01-02", 1), ("2024-01-03", 2), ("2024-01-05", 4)):
+        then = store.panel(as_of=day, dtype=np.float64)
+        for one, other in (("eps", "close"), ("volume", "shares_outstanding")):
+            np.testing.assert_allclose((then[one] / then[other]), (panel[one] / panel[other])[: row + 1])
+    # Where a panel starts changes no number.
+    late = store.panel(start="2024-01-04", dtype=np.float64)
+    for name in ("eps", "shares_outstanding"):
+        np.testing.assert_array_equal(late[name], panel[name][3:])
+
+
+def test_an_action_file_with_splits_alone_leaves_the_dividends_of_the_prices(tmp_path, bars):
+    frame = bars(X=[100.0, 100.0, 50.0, 45.0]).with_columns(dividend=pl.Series([0.0, 0.0, 0.0, 5.0]))
+    actions = pl.DataFrame({"ticker": ["X"], "date": ["2024-01-03"], "split": [2.0]})
+    panel = stored(tmp_path / "s", frame, actions=actions).panel(dtype=np.float64)
+    np.testing.assert_allclose(panel["close"][:, 0], [45.0, 45.0, 45.0, 45.0])

@@ -60,8 +60,11 @@ def with_events(frame: pl.DataFrame, actions: pl.DataFrame | None) -> pl.DataFra
     """Puts each split and dividend of a separate table on the first bar at or after its ex-date.
 
     Several events that meet on one bar are combined; an event after the last bar of its asset has nothing to adjust.
+    A kind of event that the table does not speak about stays as the prices have it.
     """
-    if actions is None or actions.height == 0:
+    whole = {"split": pl.col("split").fill_null(1.0).product(), "dividend": pl.col("dividend").fill_null(0.0).sum()}
+    told = [name for name in whole if actions is not None and actions[name].is_not_null().any()]
+    if actions is None or not told:
         return frame
     bars = frame.select("asset", "time", bar="time").sort("asset", "time")
     placed = actions.sort("asset", "time").join_asof(
@@ -70,12 +73,10 @@ def with_events(frame: pl.DataFrame, actions: pl.DataFrame | None) -> pl.DataFra
     events = (
         placed.filter(pl.col("bar").is_not_null())
         .group_by("asset", "bar")
-        .agg(pl.col("split").fill_null(1.0).product(), pl.col("dividend").fill_null(0.0).sum())
+        .agg(*(whole[name] for name in told))
         .rename({"bar": "time"})
     )
-    return frame.drop("split", "dividend", strict=False).join(
-        events, on=["asset", "time"], how="left", maintain_order="left"
-    )
+    return frame.drop(*told, strict=False).join(events, on=["asset", "time"], how="left", maintain_order="left")
 
 
 def adjustment_factors(frame: pl.DataFrame, method: str, *, splits_in_close: bool) -> tuple[Floats, Floats]:

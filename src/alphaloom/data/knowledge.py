@@ -11,8 +11,18 @@ from numpy.typing import NDArray
 
 from alphaloom.corpus import Corpus
 from alphaloom.data.calendars import session_closes
+from alphaloom.units import PRICE, SHARE, Unit
 
-__all__ = ["Axes", "corpus_of", "fundamentals_grid", "labels_grid", "membership_grid", "series_row"]
+__all__ = [
+    "Axes",
+    "corpus_of",
+    "dividend_part",
+    "fundamentals_grid",
+    "in_last_shares",
+    "labels_grid",
+    "membership_grid",
+    "series_row",
+]
 
 Times = NDArray[np.datetime64]
 _DAY = np.timedelta64(1, "D").astype("timedelta64[ns]")
@@ -142,6 +152,49 @@ def fundamentals_grid(table: pl.DataFrame, name: str, axes: Axes, lag_days: int)
     values, periods = given[name].to_numpy(), given["period_end"].to_numpy()
     fresh = (carried >= 0) & (axes.times[:, None] - periods[carried] <= _STALE_DAYS * _DAY)
     return np.where(fresh, values[carried], np.nan)
+
+
+def in_last_shares(table: pl.DataFrame, units: Mapping[str, Unit], *, bars: pl.DataFrame, axes: Axes) -> pl.DataFrame:
+    """Statements with counts of shares, and figures a share, told in shares of the last day of `bars`.
+
+    `bars` holds asset, time and _shares, the factor from the shares of a bar to those of its asset's last one.
+    Time: a figure was told in the shares of the last bar at or before its available date.
+    """
+    touched = {name: unit for name, unit in units.items() if unit in (PRICE, SHARE)}
+    if not touched:
+        return table
+    columns = axes.columns(table["asset"])
+    named = table.with_columns(
+        _row=pl.int_range(pl.len()),
+        _bars=pl.Series([axes.assets[at] if at >= 0 else None for at in columns], dtype=pl.String),
+    )
+    counted = named.sort("available").join_asof(
+        bars.select(_bars="asset", time="time", _shares="_shares").sort("time"),
+        left_on="available",
+        right_on="time",
+        by="_bars",
+        check_sortedness=False,
+    )
+    first = (
+        bars.sort("asset", "time").group_by(_bars="asset", maintain_order=True).agg(_first=pl.col("_shares").first())
+    )
+    counted = counted.join(first, on="_bars", how="left")
+    factor = pl.coalesce("_shares", "_first", pl.lit(1.0))
+    told = [pl.col(name) * factor if unit == SHARE else pl.col(name) / factor for name, unit in touched.items()]
+    return counted.sort("_row").with_columns(told).select(table.columns)
+
+
+def dividend_part(bars: pl.DataFrame, axes: Axes) -> NDArray[np.float64]:
+    """What later dividends alone did to the prices of each bar: the price factor without its splits.
+
+    Shape: (T, N).   Missing: a bar that is not there keeps the factor of the bar before.
+    """
+    source = np.full(axes.shape, -1, dtype=np.int64)
+    inside = bars.filter(pl.col("time") >= axes.times[0])
+    source[axes.rows(inside["time"].to_numpy()), axes.columns(inside["asset"])] = np.arange(inside.height)
+    carried = _carry(source)
+    values = (inside["adj_factor"] * inside["_shares"]).to_numpy()
+    return np.where(carried >= 0, values[carried], np.nan)
 
 
 def corpus_of(table: pl.DataFrame, axes: Axes, calendar: str | None) -> tuple[Corpus, int]:

@@ -16,12 +16,21 @@ from alphaloom.data.columns import near
 from alphaloom.data.commit import MANIFEST, leftovers, locked, read_manifest, sweep
 from alphaloom.data.coverage import cover, cover_sentence
 from alphaloom.data.findings import ValidationReport
-from alphaloom.data.knowledge import Axes, corpus_of, fundamentals_grid, labels_grid, membership_grid, series_row
+from alphaloom.data.knowledge import (
+    Axes,
+    corpus_of,
+    dividend_part,
+    fundamentals_grid,
+    in_last_shares,
+    labels_grid,
+    membership_grid,
+    series_row,
+)
 from alphaloom.data.statements import statement_unit
 from alphaloom.data.views import cut_after, last_moment, moment, no_bars, notes_of
 from alphaloom.errors import DataError
 from alphaloom.panel import Panel
-from alphaloom.units import Unit
+from alphaloom.units import PRICE, Unit
 
 __all__ = ["FORMAT", "Store"]
 
@@ -197,12 +206,15 @@ class Store:
         table = with_factors(raw, manifest["adjustment"], splits_in_close=manifest["splits_in_close"])
         # Factors need every row: what is cut, at the start, at the end and on closed days, is cut after them.
         table = table.filter(~pl.col("time").dt.date().cast(pl.String).is_in(manifest["closed_days"]))
+        seen = table.select("asset", "time", "adj_factor", "_shares")
         history = table["time"].unique().sort().to_numpy().astype("datetime64[ns]")
         if start is not None:
             table = table.filter(pl.col("time") >= pl.lit(moment(start)))
         if not table.height:
             raise no_bars(manifest, self.path)
-        panel = self._furnished(manifest, grids_of(table, names=fields, dtype=dtype), fields, history)
+        grids = grids_of(table, names=fields, dtype=dtype)
+        stated = self._statements(manifest["extras"], grids.axes, fields, seen)
+        panel = self._furnished(manifest, grids, stated, history)
         return panel if end is None else cut_after(panel, last_moment(end))
 
     def _check_fields(self, manifest: Mapping[str, Any], fields: Sequence[str] | None) -> None:
@@ -223,7 +235,11 @@ class Store:
             )
 
     def _furnished(
-        self, manifest: Mapping[str, Any], grids: Grids, fields: Sequence[str] | None, history: Any
+        self,
+        manifest: Mapping[str, Any],
+        grids: Grids,
+        stated: tuple[dict[str, Any], dict[str, Unit]],
+        history: Any,
     ) -> Panel:
         axes, extras = grids.axes, manifest["extras"]
         lives = self.lives()
@@ -231,7 +247,6 @@ class Store:
         spells = self.extra("membership")
         member = listed if spells is None else listed & membership_grid(spells, axes)
         labels, names = self._labels(axes)
-        stated, units = self._statements(extras, axes, fields, grids.fields["close"].dtype)
         series = {
             key.removeprefix("series:"): series_row(table, history, entry)[-len(axes.times) :]
             for key, entry in extras.items()
@@ -248,8 +263,11 @@ class Store:
         return Panel(
             times=axes.times,
             assets=axes.assets,
-            fields={**grids.fields, **stated},
-            units={**grids.units, **units},
+            fields={
+                **grids.fields,
+                **{name: values.astype(grids.fields["close"].dtype) for name, values in stated[0].items()},
+            },
+            units={**grids.units, **stated[1]},
             series=series,
             labels=labels,
             label_names=names,
@@ -270,15 +288,21 @@ class Store:
         return labels, names
 
     def _statements(
-        self, extras: Mapping[str, Any], axes: Axes, fields: Sequence[str] | None, dtype: Any
+        self, extras: Mapping[str, Any], axes: Axes, fields: Sequence[str] | None, bars: pl.DataFrame
     ) -> tuple[dict[str, Any], dict[str, Unit]]:
+        """Statement columns on the axes, figures a share adjusted as the prices are."""
         table = self.extra("fundamentals")
         if table is None:
             return {}, {}
         entry = extras["fundamentals"]
         wanted = [name for name in entry["columns"] if fields is None or name in fields]
-        grids = {name: fundamentals_grid(table, name, axes, entry["lag_days"]).astype(dtype) for name in wanted}
-        return grids, {name: statement_unit(name) for name in wanted}
+        units = {name: statement_unit(name) for name in wanted}
+        table = in_last_shares(table, units, bars=bars, axes=axes)
+        grids = {name: fundamentals_grid(table, name, axes, entry["lag_days"]) for name in wanted}
+        if PRICE in units.values():
+            paid = dividend_part(bars, axes)
+            grids |= {name: grids[name] * paid for name, unit in units.items() if unit == PRICE}
+        return grids, units
 
 
 def _year(when: np.datetime64) -> int:
