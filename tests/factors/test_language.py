@@ -14,6 +14,7 @@ from alphaloom.errors import AlphaloomError, FormulaError, GrammarError, Lookahe
 from alphaloom.factors import OPERATORS, Expr, fields_of, lookback, parse
 from alphaloom.factors.analysis import groups_of, uses_cross_section
 from alphaloom.factors.expr import MAX_DEPTH
+from alphaloom.factors.parse import columns
 
 leaves = st.one_of(
     st.sampled_from(["close", "volume", "returns", "adv20", "x_1"]).map(Expr.name),
@@ -137,6 +138,7 @@ def test_precedence_and_defaults(text, equal):
         ("close.shift(1)", "column 6", "'.'", "names"),
         ("1 + ts_mean(close, volume)", "column 5", "volume", "literal"),
         ("ts_mean(close, 10001)", "column 1", "10001", "10000"),
+        ("rank(ts_mean(close, 1000000))", "column 6", "1000000", "is 1 to 10000"),
         ("ts_std(close, 1)", "column 1", "1", "is 2 to"),
         ("ts_mean(close, 0)", "column 1", "0", "is 1 to"),
         ("1 + rank(a, b)", "column 5", "2 arguments", "rank(x)"),
@@ -156,6 +158,74 @@ def test_a_fault_names_its_column_the_text_and_what_is_legal(text, column, found
     assert hint in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "equal"),
+    [
+        ("ts_med(close, 5)", "ts_median(close, 5)"),
+        ("sma(close, 4, 1)", "ema_alpha(close, 0.25)"),
+        ("ema(close, alpha=0.25)", "ema_alpha(close, 0.25)"),
+        ("ema(close, d=5)", "ema(close, 5)"),
+        ("ema(x=close, d=5)", "ema(close, 5)"),
+        ("winsorize(a, method=sigma)", "winsorize_sigma(a, 3)"),
+        ("winsorize(a, 4, method=sigma)", "winsorize_sigma(a, 4)"),
+        ("winsorize(a, tail=0.05, method=quantile)", "winsorize_quantile(a, 0.05)"),
+        ("winsorize(a, k=4, method=mad)", "winsorize(a, 4)"),
+        ("sign(a - b, mode=step)", "a - b > 0"),
+        ("regress_out(a, b, w=cap)", "regress_out(a, b, 0, 0, cap)"),
+        ("regress_out(a, b)", "regress_out(a, b, 0, 0, 1)"),
+        (
+            "indneutralize(a, sector, unknown=market)",
+            "where(isnan(indneutralize(a, sector)), demean(a), indneutralize(a, sector))",
+        ),
+        ("group_rank(a, sector, unknown=nan)", "group_rank(a, sector)"),
+        ("scale(x=ts_mean(x=a, d=5), a=2)", "scale(ts_mean(a, 5), 2)"),
+    ],
+)
+def test_arguments_by_name_and_short_forms(text, equal):
+    assert parse(text) == parse(equal)
+    assert parse(str(parse(text))) == parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "found", "hint"),
+    [
+        ("1 + ema(close, apha=0.1)", "column 5", "apha=", "ema(x, d)"),
+        ("winsorize(a, method=mean)", "column 1", "mean", "mad or sigma or quantile"),
+        ("winsorize(k=3, a)", "column 1", "winsorize", "after all others"),
+        ("winsorize(a, x=b)", "column 1", "x", "once"),
+        ("winsorize(a, k=3, k=4)", "column 19", "k", "once"),
+        ("regress_out(y=a, w=b)", "column 1", "no x1", "regress_out("),
+        ("sma(close, 3)", "column 1", "2 arguments", "sma(x, n, m)"),
+        ("sma(close, 3, 4)", "column 1", "n = 3", "m <= n"),
+        ("ema(close, alpha=volume)", "column 1", "volume", "literal"),
+        ("ema(close, alpha=0.0001)", "column 1", "0.0001", "0.002 to 1"),
+        ("group_mean(a, sector, unknown=all)", "column 1", "all", "nan or market"),
+        ("a = b", "column 3", "=", "infix"),
+        ("(a = b)", "column 4", "=", "')'"),
+        ("rank(-x=3)", "column 8", "=", "')'"),
+    ],
+)
+def test_a_fault_in_an_argument_by_name(text, column, found, hint):
+    with pytest.raises(GrammarError) as caught:
+        parse(text)
+    assert column in caught.value.where
+    assert found in str(caught.value.found)
+    assert hint in str(caught.value)
+
+
+def test_a_bound_name_stands_for_its_formula():
+    bound = {"hl": parse("log(high / low)")}
+    assert parse("ts_mean(hl, 5) / hl", let=bound) == parse("ts_mean(log(high / low), 5) / log(high / low)")
+    assert parse("hl") == Expr.name("hl")
+    assert parse(str(parse("power(hl, 2)", let=bound))) == parse("power(hl, 2)", let=bound)
+
+
+def test_every_part_of_a_formula_has_its_column():
+    text = "rank(close + volume) / close"
+    found = {str(part): column for part, column in columns(text).items()}
+    assert found == {"close": 6, "volume": 14, "close + volume": 12, "rank(close + volume)": 1, str(parse(text)): 22}
+
+
 def test_a_negative_delay_reads_the_future():
     with pytest.raises(LookaheadError, match="never forward") as caught:
         parse("close - delay(close, -1)")
@@ -163,7 +233,10 @@ def test_a_negative_delay_reads_the_future():
 
 
 def test_depth_and_size_have_limits_and_long_chains_do_not_crash():
-    assert parse("(" * 5000 + "a" + ")" * 5000) == parse("a")
+    assert parse("(" * 1000 + "a" + ")" * 1000) == parse("a")
+    with pytest.raises(GrammarError, match="1000 deep") as caught:
+        parse("1 + " + "(" * 10_000 + "a" + ")" * 10_000)
+    assert caught.value.where == "column 1005"
     assert parse("+".join(["a"] * MAX_DEPTH)).depth == MAX_DEPTH
     for text in ("+".join(["a"] * 300), "-" * 5000 + "a", "rank(" * 300 + "a" + ")" * 300):
         with pytest.raises(GrammarError, match="deep"):

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from alphaloom.errors import FormulaError, GrammarError, LookaheadError
 from alphaloom.factors.expr import Expr, nearest
+from alphaloom.factors.forms import CALLABLE, called
 from alphaloom.factors.ops import BY_NAME, BY_SYMBOL, Operator
+from alphaloom.factors.options import PLAIN, Options
 
-__all__ = ["parse", "printed"]
+__all__ = ["columns", "parse", "printed"]
 
 MAX_LENGTH = 1_000_000
+# A formula of the greatest depth needs fewer brackets than this.
+MAX_NESTING = 1_000
 _BLANK = " \t\n\r\f\v"
 _COMPARISON = BY_NAME["less"].precedence
 _TOKEN = re.compile(
     r"[ \t\n\r\f\v]*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
     r"|(?P<word>[A-Za-z_][A-Za-z0-9_]*)"
-    r"|(?P<symbol><=|>=|==|!=|[-+*/<>&|!(),]))",
+    r"|(?P<symbol><=|>=|==|!=|[-+*/<>&|!(),=]))",
     re.ASCII,
 )
 _OPERAND = "a name, a number, a function call, '-', '!' or '('"
@@ -30,18 +36,31 @@ class _Token:
     column: int
 
 
-def parse(text: str) -> Expr:
+def parse(text: str, *, let: Mapping[str, Expr] | None = None, options: Options = PLAIN) -> Expr:
     """Read one formula, such as `rank(ts_mean(close, 20) / close)`.
 
-    Precedence from loose to tight: `|`, `&`, comparisons (which do not chain), `+ -`, `* /`, unary `- !`.
+    Precedence from loose to tight: `|`, `&`, comparisons (which do not chain), `+ -`, `* /`, unary `- !`. Arguments may
+    be given by name: `winsorize(x, k=3)`. A name in `let` stands for its formula; of the options, `window_rounding`
+    says what becomes of a window such as 8.93.
     Raises: GrammarError with the column, the text found there and what is legal; LookaheadError for a window that
     would read the future.
     """
+    return _parser(text, let, options).formula()
+
+
+def columns(text: str, *, let: Mapping[str, Expr] | None = None, options: Options = PLAIN) -> Mapping[Expr, int]:
+    """The column at which each part of a formula is first written: of its operator, or of its name or number."""
+    parser = _parser(text, let, options)
+    parser.formula()
+    return parser.places
+
+
+def _parser(text: str, let: Mapping[str, Expr] | None, options: Options) -> _Parser:
     if not isinstance(text, str):
         raise GrammarError("a formula is text", found=type(text).__name__)
     if len(text) > MAX_LENGTH:
         raise GrammarError(f"a formula has at most {MAX_LENGTH} characters", found=f"{len(text)} characters")
-    return _Parser(_tokens(text)).formula()
+    return _Parser(_tokens(text), let or {}, options)
 
 
 def _tokens(text: str) -> list[_Token]:
@@ -70,13 +89,18 @@ class _Pending:
     token: _Token
     operator: Operator | None = None
     below: int = 0  # how many operands belong to what stands outside
+    words: dict[str, int] = field(default_factory=dict)  # which operand is given by which name
 
 
 class _Parser:
     """One pass over the tokens with stacks of its own, so that no nesting meets Python's recursion limit."""
 
-    def __init__(self, tokens: list[_Token]) -> None:
+    def __init__(self, tokens: list[_Token], let: Mapping[str, Expr], options: Options) -> None:
         self.tokens = tokens
+        self.let = let
+        self.options = options
+        self.nesting = 0
+        self.places: dict[Expr, int] = {}
         self.at = 0
         self.operands: list[Expr] = []
         self.pending: list[_Pending] = []
@@ -110,39 +134,71 @@ class _Parser:
         following = self.tokens[self.at] if token.kind != "end" else token
         prefix = BY_SYMBOL.get((token.text, 1)) if token.kind == "symbol" else None
         if token.kind == "number":
-            self.operands.append(_number(token, 1.0))
+            self.put(_number(token, 1.0), token)
         elif prefix is not None and token.text == "-" and following.kind == "number":
-            self.operands.append(_number(self.take(), -1.0))
+            self.put(_number(self.take(), -1.0), token)
         elif prefix is not None:
             self.pending.append(_Pending("prefix", token, prefix))
             return True
         elif token.kind == "symbol" and token.text == "(":
+            self.nest(token)
             self.pending.append(_Pending("bracket", token, None, len(self.operands)))
             return True
         elif token.kind == "word" and following.text == "(":
             return self.open(token)
+        elif token.kind == "word" and following.text == "=" and self.pending and self.pending[-1].kind == "function":
+            return self.word(token)
         elif token.kind == "word":
-            truth = token.text in ("true", "false")
-            self.operands.append(Expr.number(token.text == "true") if truth else Expr.name(token.text))
+            self.put(self.named(token.text), token)
         else:
             raise _illegal(token, _OPERAND)
         return False
 
     def open(self, name: _Token) -> bool:
         """Read `name(`; False where the function takes nothing, which is then refused by its arity."""
-        operator = BY_NAME.get(name.text)
-        if operator is None:
+        if name.text not in CALLABLE:
             raise GrammarError(
                 "a function must be an operator of the factor language",
                 found=name.text,
                 where=f"column {name.column}",
-                fix=nearest(name.text, tuple(BY_NAME), "operator"),
+                fix=nearest(name.text, CALLABLE, "operator"),
             )
-        self.take()
+        self.nest(self.take())
         if self.tokens[self.at].text == ")":
-            self.build(operator, (), name)
-        self.pending.append(_Pending("function", name, operator, len(self.operands)))
+            self.build(name.text, (), name)
+        self.pending.append(_Pending("function", name, None, len(self.operands)))
         return True
+
+    def nest(self, token: _Token) -> None:
+        """Count one more open bracket."""
+        self.nesting += 1
+        if self.nesting > MAX_NESTING:
+            raise GrammarError(
+                f"brackets stand at most {MAX_NESTING} deep",
+                found=f"bracket {self.nesting}",
+                where=f"column {token.column}",
+                fix="take away the brackets that group nothing",
+            )
+
+    def word(self, name: _Token) -> bool:
+        """Read `name=` before an argument."""
+        group = self.pending[-1]
+        if name.text in group.words:
+            raise GrammarError("an argument is given once", found=name.text, where=f"column {name.column}")
+        self.take()
+        group.words[name.text] = len(self.operands)
+        return True
+
+    def named(self, name: str) -> Expr:
+        """What a word stands for."""
+        if name in ("true", "false"):
+            return Expr.number(name == "true")
+        return self.let[name] if name in self.let else Expr.name(name)
+
+    def put(self, expr: Expr, token: _Token) -> None:
+        """Take a finished part as an operand."""
+        self.operands.append(expr)
+        self.places.setdefault(expr, token.column)
 
     def infix(self, operator: Operator, token: _Token) -> None:
         comparison = operator.precedence == _COMPARISON
@@ -167,10 +223,20 @@ class _Parser:
                 token, "an infix operator, ',' or ')'" if group.kind == "function" else "an infix operator or ')'"
             )
         self.pending.pop()
-        if group.operator is not None:
+        self.nesting -= 1
+        if group.kind == "function":
             args = tuple(self.operands[group.below :])
             del self.operands[group.below :]
-            self.build(group.operator, args, group.token)
+            words = {name: args[at - group.below] for name, at in group.words.items()}
+            places = sorted(at - group.below for at in group.words.values())
+            if places != list(range(len(args) - len(words), len(args))):
+                raise GrammarError(
+                    "arguments by name come after all others",
+                    found=f"{group.token.text}(...)",
+                    where=f"column {group.token.column}",
+                    fix="give the last arguments by name as well",
+                )
+            self.build(group.token.text, args[: len(args) - len(words)], group.token, words)
         return False
 
     def reduce(self, floor: int) -> None:
@@ -183,11 +249,13 @@ class _Parser:
             count = len(top.operator.arguments)
             args = tuple(self.operands[-count:])
             del self.operands[-count:]
-            self.build(top.operator, args, top.token)
+            self.build(top.operator.name, args, top.token)
 
-    def build(self, operator: Operator, args: tuple[Expr, ...], token: _Token) -> None:
+    def build(
+        self, name: str, args: tuple[Expr, ...], token: _Token, words: Mapping[str, Expr] = MappingProxyType({})
+    ) -> None:
         try:
-            self.operands.append(Expr.call(operator.name, *args))
+            self.put(called(name, args, words, options=self.options), token)
         except (FormulaError, LookaheadError) as error:
             raise _placed(error, token) from None
 
