@@ -1,0 +1,74 @@
+"""Torch kernels that look at one cell at a time; the engine turns every non-finite result into NaN at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from alphaloom.factors.torch_blocks import Each, Setting
+
+__all__ = ["EACH"]
+
+
+def _known(x: Tensor, *sources: Tensor) -> Tensor:
+    """X, NaN where a source is: adding nothing times NaN is one vectorised pass."""
+    for source in sources:
+        x = torch.add(x, source, alpha=0)
+    return x
+
+
+def _truth(answer: Tensor, *sources: Tensor) -> Tensor:
+    return _known(answer.to(sources[0].dtype), *sources)
+
+
+def _compared(setting: Setting, answer: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    if setting.options.nan_compare == "false":
+        return (answer & (x == x) & (y == y)).to(x.dtype)
+    return _truth(answer, x, y)
+
+
+def _power(x: Tensor, y: Tensor) -> Tensor:
+    # IEEE gives 1 for nan ** 0 and 1 ** nan; here what is not known stays not known.
+    return _known(torch.pow(x, y), x, y)
+
+
+def _sign(x: Tensor) -> Tensor:
+    return _known(torch.sign(x), x)
+
+
+def _where(c: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    return _known(torch.where(c != 0, x, y), c)
+
+
+EACH: dict[str, Each] = {
+    "logical_or": Each(lambda _, a, b: _truth((a != 0) | (b != 0), a, b), bounded=True),
+    "logical_and": Each(lambda _, a, b: _truth((a != 0) & (b != 0), a, b), bounded=True),
+    "logical_not": Each(lambda _, a: _truth(a == 0, a), bounded=True),
+    "less": Each(lambda s, x, y: _compared(s, x < y, x, y), bounded=True),
+    "less_equal": Each(lambda s, x, y: _compared(s, x <= y, x, y), bounded=True),
+    "greater": Each(lambda s, x, y: _compared(s, x > y, x, y), bounded=True),
+    "greater_equal": Each(lambda s, x, y: _compared(s, x >= y, x, y), bounded=True),
+    "equal": Each(lambda s, x, y: _compared(s, x == y, x, y), bounded=True),
+    "not_equal": Each(lambda s, x, y: _compared(s, x != y, x, y), bounded=True),
+    "add": Each(lambda _, x, y: x + y),
+    "sub": Each(lambda _, x, y: x - y),
+    "mul": Each(lambda _, x, y: x * y),
+    "div": Each(lambda _, x, y: x / y),
+    "neg": Each(lambda _, x: -x, bounded=True),
+    "power": Each(lambda _, x, y: _power(x, y)),
+    "signed_power": Each(lambda _, x, y: torch.sign(x) * _power(x.abs(), y)),
+    "abs": Each(lambda _, x: x.abs(), bounded=True),
+    "sign": Each(lambda _, x: _sign(x), bounded=True),
+    "log": Each(lambda _, x: torch.log(x)),
+    "log1p": Each(lambda _, x: torch.log1p(x)),
+    "exp": Each(lambda _, x: torch.exp(x)),
+    "sqrt": Each(lambda _, x: torch.sqrt(x)),
+    "tanh": Each(lambda _, x: torch.tanh(x), bounded=True),
+    "normcdf": Each(lambda _, x: torch.special.ndtr(x), bounded=True),
+    "minimum": Each(lambda _, x, y: torch.minimum(x, y), bounded=True),
+    "maximum": Each(lambda _, x, y: torch.maximum(x, y), bounded=True),
+    "clip": Each(lambda _, x, low, high: torch.clamp(x, low, high), bounded=True),
+    "where": Each(lambda _, c, x, y: _where(c, x, y), bounded=True),
+    "isnan": Each(lambda _, x: torch.isnan(x).to(x.dtype), bounded=True),
+    "fillna": Each(lambda _, x, value: torch.nan_to_num(x, nan=value)),
+}
