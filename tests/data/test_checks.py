@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from alphaloom.data import Store, ValidationReport, import_market
+from alphaloom.data import MarketFiles, Store, ValidationReport, import_market
 
 
 def with_row(frame: pl.DataFrame, row: int, **values) -> pl.DataFrame:
@@ -20,6 +20,7 @@ def with_row(frame: pl.DataFrame, row: int, **values) -> pl.DataFrame:
         ("non_positive_price", {"low": 0.0}),
         ("non_positive_price", {"open": -3.0}),
         ("not_finite", {"high": float("inf")}),
+        ("not_finite", {"volume": 1e39}),
         ("negative_volume", {"volume": -1.0}),
         ("high_below_low", {"high": 9.0, "low": 10.5}),
         ("outside_range", {"open": 12.0}),
@@ -123,3 +124,19 @@ def test_the_report_survives_json(tmp_path, bars):
     assert count > 0
     assert sentence
     assert "X 2024" in example
+
+
+def test_files_beside_the_prices_that_cannot_be_meant_are_noticed(tmp_path, bars):
+    frame = bars(X=[10.0, 10.1, 10.2], Y=[5.0, 5.0, 5.1])
+
+    def rules(name, **files):
+        return {found.rule for found in import_market(frame, tmp_path / name, extras=MarketFiles(**files)).findings}
+
+    other = pl.DataFrame({"ticker": ["Q", "R"], "sector": ["tech", "oil"]})
+    assert "unmatched_assets" in rules("a", sectors=other)
+    assert "unmatched_assets" not in rules("b", sectors=other.with_columns(ticker=pl.Series(["Q", "X"])))
+    stated = pl.DataFrame(
+        {"ticker": ["X"], "period_end": ["2024-03-31"], "available_date": ["2024-01-02"], "sales": [1.0]}
+    )
+    assert "early_statement" in rules("c", fundamentals=stated)
+    assert "early_statement" not in rules("d", fundamentals=stated.with_columns(period_end=pl.lit("2023-12-31")))

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from alphaloom.data import import_market, read_table
+from alphaloom.data.extras import read_membership
 from alphaloom.data.sources import read_prices
 from alphaloom.errors import DataError
 
@@ -147,3 +148,26 @@ def test_bars_named_by_their_start_move_to_their_end():
     assert bars.frame["time"].to_numpy()[0] == np.datetime64("2024-01-02T01:00", "ns")
     assert bars.frame["time"].dtype == pl.Datetime("ns")
     assert any("1:00:00 later" in note for note in bars.notes)
+
+
+def test_a_missing_column_is_answered_in_the_words_of_the_command_line(tmp_path):
+    def told(header, columns=None):
+        path = tmp_path / "p.csv"
+        path.write_text(f"{header}\n" + "2024-01-02" + ",1" * header.count(",") + "\n")
+        with pytest.raises(DataError) as wrong:
+            read_prices(path, columns)
+        return wrong.value.fix
+
+    assert "--map asset=Symbols" in told("Date,Symbols,Open,High,Low,Close,Volume")
+    # A column that stands for something else already is no guess: "code" is spelt much like "Close".
+    assert "Close" not in told("Date,Open,High,Low,Close,Volume")
+    assert "should read close=Px" in told("Date,Ticker,Open,High,Low,Px,Volume", {"clos": "Px"})
+    assert "separated by commas" in told("Date;Ticker;Open;High;Low;Close;Volume")
+
+
+def test_a_wrong_row_beside_the_prices_is_counted_as_an_editor_counts(tmp_path):
+    path = tmp_path / "members.csv"
+    path.write_text("ticker,start,end\nX,2020-01-01,\nY,soon,\n")
+    with pytest.raises(DataError) as wrong:
+        read_membership(path)
+    assert "row 3" in str(wrong.value.where)

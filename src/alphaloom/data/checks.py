@@ -13,11 +13,13 @@ __all__ = ["sift"]
 _PRICES = ("open", "high", "low", "close")
 # A quote that was rounded or converted may stick out of the day's range by a hair; beyond this share it is a mistake.
 _HAIR = 1e-5
+# No market has such numbers, and a panel of 32-bit floats could not hold them.
+_ENDLESS = 1e30
 
 _SENTENCES = {
     "missing_key": "rows without a date or without an asset",
     "missing_close": "rows with some prices but no close",
-    "not_finite": "rows with an infinite price or volume",
+    "not_finite": "rows with a price or volume that is infinite or beyond 1e30",
     "non_positive_price": "rows with a price of zero or below",
     "negative_volume": "rows with a volume below zero",
     "high_below_low": "rows whose high is below their low",
@@ -59,7 +61,7 @@ def _rule_of_row(frame: pl.DataFrame) -> pl.Expr:
     rules = {
         "missing_key": pl.col("time").is_null() | pl.col("asset").is_null(),
         "missing_close": close.is_null() & pl.any_horizontal(pl.col("open", "high", "low").is_not_null()),
-        "not_finite": pl.any_horizontal(pl.col(numeric).is_infinite()),
+        "not_finite": pl.any_horizontal(pl.col(numeric).abs() > _ENDLESS),
         "non_positive_price": pl.any_horizontal(pl.col(positive) <= 0),
         "negative_volume": pl.col("volume") < 0,
         "high_below_low": high < low,

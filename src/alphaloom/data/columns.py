@@ -75,7 +75,7 @@ def match_columns(
             taken.add(found)
     for canonical in required:
         if canonical not in matched:
-            raise _missing(canonical, names, where)
+            raise _missing(canonical, [name for name in names if name not in taken], where, columns)
     return matched
 
 
@@ -96,10 +96,20 @@ def _matched_by_user(names: Sequence[str], given: Mapping[str, str], where: str)
     return matched
 
 
-def _missing(canonical: str, names: Sequence[str], where: str) -> DataError:
+def _missing(canonical: str, names: Sequence[str], where: str, columns: Mapping[str, str]) -> DataError:
+    """The error for a column that was not found; `names` are the columns of the file that stand for nothing yet."""
     shown = "date" if canonical == "time" else canonical
     hint = next((guess for word in ALIASES[canonical] if len(word) > 2 and (guess := near(word, names))), "")
-    fix = f"map it, as in {{{shown!r}: {hint!r}}}" if hint else f"map it, as in {{{shown!r}: 'its name in the file'}}"
-    if canonical == "asset":
-        fix += "; for a file of one asset give its name after '=', as in {'asset': '=SPY'}"
-    return DataError(f"prices need a column {shown!r}", found=f"the columns {', '.join(names)}", where=where, fix=fix)
+    misspelt = near(shown, [key for key in columns if key not in ALIASES and key != "date"])
+    if misspelt:
+        fix = f"the mapping {misspelt}={columns[misspelt]} should read {shown}={columns[misspelt]}"
+    else:
+        told = hint or "ITS_NAME_IN_THE_FILE"
+        fix = f"map it: --map {shown}={told}, or columns={{{shown!r}: {told!r}}} in Python"
+    if canonical == "asset" and not misspelt:
+        fix += "; for a file of one asset give its name after '=': --map asset==SPY"
+    alone = names[0] if len(names) == 1 else ""
+    if not hint and re.search(r"[;|]", alone):
+        fix = "the columns of a CSV file are separated by commas; those of a .tsv file by tabs"
+    found = f"the columns {', '.join(names)}" if names else "no further column"
+    return DataError(f"prices need a column {shown!r}", found=found, where=where, fix=fix)

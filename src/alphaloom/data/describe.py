@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from alphaloom.data.adjust import choose_method, measure_splits_in_close, with_events
 from alphaloom.data.commit import Commit
 from alphaloom.data.coverage import cover_finding
 from alphaloom.data.files import MarketFiles
-from alphaloom.data.findings import Finding, ValidationReport
+from alphaloom.data.findings import Finding, ValidationReport, finding_of
+from alphaloom.data.knowledge import Axes
 from alphaloom.data.merge import content_hash
 from alphaloom.data.screens import screen
 from alphaloom.data.sources import Bars, read_parquet
@@ -72,6 +74,7 @@ def described(
     spells = _extra_table(change, commit, "membership")
     if spells is not None and (absent := cover_finding(spells, lives)) is not None:
         change.findings.append(absent)
+    change.findings.extend(_extra_findings(change, commit, lives))
     manifest = _manifest(change, commit, whole=whole, method=method, splits=splits, calendar=days)
     closed = flags.filter(pl.col("rule") == "not_a_session")["time"].dt.date().unique().sort()
     manifest["closed_days"] = [str(day) for day in closed.to_list()]
@@ -91,6 +94,24 @@ def described(
     commit.put(report_name, lambda path: path.write_text(text, encoding="utf-8"))
     manifest["files"] |= {flags_name: change.files[flags_name], report_name: {}}
     return manifest, report
+
+
+def _extra_findings(change: Change, commit: Commit, lives: pl.DataFrame) -> Iterator[Finding]:
+    """What is odd about the files beside the prices: assets that no price file knows, statements from the future."""
+    axes = Axes(np.array([], dtype="datetime64[ns]"), lives["asset"].to_list())
+    for kind in ("labels", "fundamentals", "actions", "documents"):
+        table = _extra_table(change, commit, kind)
+        names = [] if table is None else sorted(table["asset"].drop_nulls().unique().to_list())
+        if names and (axes.columns(pl.Series(names)) < 0).all():
+            sentence = f"assets in the {kind}, such as {', '.join(names[:5])}, and none of them is among the prices"
+            yield Finding("unmatched_assets", "warning", len(names), sentence)
+    stated = _extra_table(change, commit, "fundamentals")
+    if stated is not None:
+        early = stated.filter(pl.col("available") < pl.col("period_end"))
+        sentence = "statements that were public before their period had ended; check which column is which date"
+        found = finding_of("early_statement", "warning", sentence, early, ("period_end", "available"))
+        if found is not None:
+            yield found
 
 
 def _refuse_shadows(change: Change, whole: pl.DataFrame) -> None:

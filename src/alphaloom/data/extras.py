@@ -44,8 +44,8 @@ def read_membership(source: Any) -> pl.DataFrame:
     spells = pl.DataFrame(
         [
             _asset(raw, where),
-            _time(raw, _START, where, "start"),
-            _time(raw, _END, where, "end") if find_column(raw.columns, _END) else _no_time(raw.height, "end"),
+            _time(raw, _START, source, "start"),
+            _time(raw, _END, source, "end") if find_column(raw.columns, _END) else _no_time(raw.height, "end"),
         ]
     )
     wrong = spells.filter(pl.col("end") <= pl.col("start"))
@@ -55,6 +55,7 @@ def read_membership(source: Any) -> pl.DataFrame:
             "a membership spell ends after it starts",
             found=f"{asset} from {start:%Y-%m-%d} to {end:%Y-%m-%d}" + _more(wrong.height),
             where=where,
+            fix="the end is the first day outside; leave it empty for one that is still a member",
         )
     return spells.unique().sort("asset", "start", "end", nulls_last=True)
 
@@ -71,10 +72,10 @@ def read_labels(source: Any, columns: Sequence[str] = ()) -> pl.DataFrame:
             "labels need at least one column such as sector or industry",
             found=f"the columns {', '.join(raw.columns)}",
             where=where,
-            fix="name the label columns",
+            fix="choose the label columns: --labels NAME",
         )
     dated = find_column(raw.columns, ("start", "startdate", "from", "fromdate", "effective", "effectivedate", "date"))
-    start = _time(raw, (dated,), where, "start") if dated else _no_time(raw.height, "start")
+    start = _time(raw, (dated,), source, "start") if dated else _no_time(raw.height, "start")
     asset = _asset(raw, where)
     levels = [
         pl.DataFrame([asset, raw[name].cast(pl.String).alias("label"), start]).with_columns(level=pl.lit(_level(name)))
@@ -95,7 +96,7 @@ def _level(name: str) -> str:
 def read_series(name: str, file: SeriesFile) -> pl.DataFrame:
     """A series: time, value. A long table of several series gives the rows whose key is `name`."""
     raw, where = read_table(file.path), _name(file.path)
-    times = _time(raw, ALIASES["time"], where, "time")
+    times = _time(raw, ALIASES["time"], file.path, "time")
     keys = [key for key in raw.columns if raw[key].dtype == pl.String and (raw[key] == name).any()]
     keep = (raw[keys[0]] == name) if keys else pl.Series([True]).new_from_index(0, raw.height)
     column = file.column or _value_column(raw, where)
@@ -159,7 +160,7 @@ def read_fundamentals(source: Any) -> pl.DataFrame:
             where=where,
             fix="a statement without the date on which it became public cannot be used without a leak",
         )
-    parts = [_asset(raw, where), _time(raw, (period,), where, "period_end"), _time(raw, (filed,), where, "available")]
+    parts = [_asset(raw, where), _time(raw, (period,), source, "period_end"), _time(raw, (filed,), source, "available")]
     taken = {_asset_column(raw, where), period, filed}
     numbers = [
         parse_numbers(raw[name], where=where, first_row=_first_row(source)).alias(re.sub(r"\W+", "_", name))
@@ -182,7 +183,7 @@ def read_documents(source: Any) -> pl.DataFrame:
             where=where,
             fix="name it text, headline, title, body or content",
         )
-    available = _time(raw, _AVAILABLE, where, "available")
+    available = _time(raw, _AVAILABLE, source, "available")
     asset = find_column(raw.columns, ALIASES["asset"][:6])
     kind = find_column(raw.columns, ("kind", "source", "type"))
     names = raw[asset].cast(pl.String) if asset else pl.Series([None], dtype=pl.String).new_from_index(0, raw.height)
@@ -210,7 +211,7 @@ def read_actions(source: Any) -> pl.DataFrame:
             found=f"the columns {', '.join(raw.columns)}",
             where=where,
         )
-    times = _time(raw, ("exdate", *ALIASES["time"]), where, "time")
+    times = _time(raw, ("exdate", *ALIASES["time"]), source, "time")
     numbers = [
         parse_numbers(raw[column], where=where, first_row=_first_row(source)).alias(name)
         if column
@@ -236,7 +237,12 @@ def _more(count: int) -> str:
 def _asset_column(raw: pl.DataFrame, where: str) -> str:
     found = find_column(raw.columns, ALIASES["asset"])
     if found is None:
-        raise DataError("the file needs a column 'asset'", found=f"the columns {', '.join(raw.columns)}", where=where)
+        raise DataError(
+            "the file needs a column 'asset'",
+            found=f"the columns {', '.join(raw.columns)}",
+            where=where,
+            fix="name it asset, ticker or symbol",
+        )
     return found
 
 
@@ -244,8 +250,8 @@ def _asset(raw: pl.DataFrame, where: str) -> pl.Series:
     return raw[_asset_column(raw, where)].cast(pl.String).str.strip_chars().alias("asset")
 
 
-def _time(raw: pl.DataFrame, wanted: Sequence[str], where: str, name: str) -> pl.Series:
-    found = find_column(raw.columns, wanted)
+def _time(raw: pl.DataFrame, wanted: Sequence[str], source: Any, name: str) -> pl.Series:
+    where, found = _name(source), find_column(raw.columns, wanted)
     if found is None:
         raise DataError(
             f"the file needs a date column for {name!r}",
@@ -253,7 +259,7 @@ def _time(raw: pl.DataFrame, wanted: Sequence[str], where: str, name: str) -> pl
             where=where,
             fix=f"name it {wanted[0]}",
         )
-    return parse_times(raw[found], where=where)[0].alias(name)
+    return parse_times(raw[found], where=where, first_row=_first_row(source))[0].alias(name)
 
 
 def _no_time(height: int, name: str) -> pl.Series:

@@ -85,7 +85,7 @@ def _refusal(revisions: pl.DataFrame, rows: int) -> DataError:
         "a stored bar does not change unless a revision is asked for",
         found=f"{rows} changed rows, such as {'; '.join(shown)}",
         where="import",
-        fix="import with revise=True: the old values are kept in the table of revisions",
+        fix="accept them with --revise (revise=True in Python); the old values are kept in the table of revisions",
     )
 
 

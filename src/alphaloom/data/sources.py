@@ -19,6 +19,7 @@ from alphaloom.errors import DataError
 __all__ = ["Bars", "Origin", "expand", "file_hash", "read_parquet", "read_prices", "read_table"]
 
 _SUFFIXES = {".csv": "csv", ".gz": "csv", ".txt": "csv", ".tsv": "csv", ".parquet": "parquet", ".pq": "parquet"}
+_EMPTY = "write the file again: whoever made it had nothing to write or was stopped"
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,17 @@ def read_table(source: Any) -> pl.DataFrame:
     if not path.is_file():
         raise DataError("the file must exist", found="no such file", where=str(path), fix="check the path")
     if kind is None:
-        raise DataError("a data file is CSV or Parquet", found=path.suffix or "no suffix", where=str(path))
+        raise DataError(
+            "a data file is CSV or Parquet",
+            found=path.suffix or "no suffix",
+            where=str(path),
+            fix=f"save it as CSV or Parquet; known suffixes: {', '.join(_SUFFIXES)}",
+        )
     if path.stat().st_size == 0:
-        raise DataError("a data file must hold rows", found="an empty file (0 bytes)", where=str(path))
+        raise DataError("a data file must hold rows", found="an empty file (0 bytes)", where=str(path), fix=_EMPTY)
     frame = _read_csv(path) if kind == "csv" else read_parquet(path)
     if frame.height == 0:
-        raise DataError("a data file must hold rows", found="a header and no row", where=str(path))
+        raise DataError("a data file must hold rows", found="a header and no row", where=str(path), fix=_EMPTY)
     return frame
 
 
@@ -76,7 +82,7 @@ def _read_csv(path: Path) -> pl.DataFrame:
     try:
         return pl.read_csv(path, infer_schema=False, separator=separator)
     except pl.exceptions.NoDataError:
-        raise DataError("a data file must hold rows", found="no text", where=str(path)) from None
+        raise DataError("a data file must hold rows", found="no text", where=str(path), fix=_EMPTY) from None
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
         raise DataError(
             "a CSV file must have the same columns in each row",
@@ -142,7 +148,12 @@ def _expanded(source: Any) -> Iterator[Any]:
         yield path
         return
     if not found:
-        raise DataError("a pattern or a folder must hold data files", found="no file", where=str(path))
+        raise DataError(
+            "a pattern or a folder must hold data files",
+            found="no file",
+            where=str(path),
+            fix=f"known suffixes: {', '.join(_SUFFIXES)}",
+        )
     yield from found
 
 
