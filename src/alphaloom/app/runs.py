@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from alphaloom.app.config import StudyConfig, describe
 from alphaloom.app.sources import load_panel
+from alphaloom.compute import local, processes
 
 if TYPE_CHECKING:
+    from alphaloom.roles import Executor
     from alphaloom.study import Study, StudyResult
 
 __all__ = ["run_study", "study_of"]
@@ -42,9 +44,9 @@ def study_of(config: StudyConfig) -> Study:
 
 
 def run_study(
-    config: StudyConfig, directory: Path | None, progress: Callable[[str, int, int], None]
+    config: StudyConfig, directory: Path | None, progress: Callable[[str, int, int], None], *, jobs: int = 1
 ) -> tuple[StudyResult, Path]:
-    """Load the panel, run (or resume, or load) the study in its directory.
+    """Load the panel, run (or resume, or load) the study in its directory, `jobs` folds at a time.
 
     Without a directory the run lives in `runs/NAME-HASH`; the hash is of the configuration and the data, so the same
     command finds its own run again and another never overwrites it.
@@ -54,7 +56,8 @@ def run_study(
     progress("data", 1, 1)
     study = study_of(config)
     place = directory or Path("runs") / f"{_file_name(config.name)}-{_fingerprint(study.config, panel.source)}"
-    return study.run(panel, directory=place, progress=progress), place
+    executor: Executor = local() if jobs == 1 else processes(jobs)
+    return study.run(panel, executor=executor, directory=place, progress=progress), place
 
 
 def _file_name(name: str) -> str:
