@@ -54,75 +54,108 @@ def _product(x: Grid, y: Grid) -> float:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="never")
-def _pairs(x: Grid, y: Grid, v: Grid, w: Grid, m: Grid) -> None:
-    """Both sides as float64 with 0 where either is not known, and a 1 where both are."""
+def _chosen(x: Grid, mask: Grid, v: Grid) -> None:
+    """The cells that have a target as float64, 0 elsewhere."""
     n = len(x)
-    v, w, m = v[:n], w[:n], m[:n]
+    v, mask = v[:n], mask[:n]
     for j in range(n):
-        known = (x[j] == x[j]) & (y[j] == y[j])
-        v[j] = x[j] if known else 0.0
-        w[j] = y[j] if known else 0.0
-        m[j] = 1.0 if known else 0.0
+        v[j] = np.float64(x[j]) if mask[j] != 0.0 else 0.0
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="never")
-def _centre(v: Grid, m: Grid, mean: float) -> None:
+def _known(v: Grid, mask: Grid, m: Grid) -> None:
+    """The mask of the chosen cells that are known; the others become 0."""
     for j in range(len(v)):
-        v[j] = (v[j] - mean) * m[j]
+        known = v[j] == v[j]
+        m[j] = mask[j] if known else 0.0
+        v[j] = v[j] if known else 0.0
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", inline="never")
+def _centred(v: Grid, w: Grid, m: Grid, mean: float) -> tuple[float, float]:
+    """The squared length of v - mean on the mask, and its inner product with w."""
+    a = b = c = d = e = f = g = h = 0.0
+    for k in range(len(v) // 4):
+        i = 4 * k
+        p = (v[i] - mean) * m[i]
+        q = (v[i + 1] - mean) * m[i + 1]
+        r = (v[i + 2] - mean) * m[i + 2]
+        s = (v[i + 3] - mean) * m[i + 3]
+        a += p * p
+        b += q * q
+        c += r * r
+        d += s * s
+        e += p * w[i]
+        f += q * w[i + 1]
+        g += r * w[i + 2]
+        h += s * w[i + 3]
+    return (a + b) + (c + d), (e + f) + (g + h)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def scored(x: Grid, y: Grid, least: int, out: NDArray[np.float64]) -> None:
+def scored(x: Grid, y: Grid, mask: Grid, counts: Grid, least: int, out: NDArray[np.float64]) -> None:
     """The score of each date against a target of mean 0 and length 1.
 
-    Shape: x, y (T, N), out (T, 4): pairs, correlation, inner product with the standardised x, 1 if x is constant.
-    Missing: a cell where x or y is NaN is no pair; with fewer than `least` pairs or a constant x both are NaN.
+    Shape: x (T, N); y, the target, 0 where it has none, and mask, 1 where it has one, both (T, W) with W the next
+    multiple of eight; counts (T,); out (T, 4): pairs, correlation, inner product with the standardised x, 1 if x is
+    constant.   Missing: with fewer than `least` pairs or a constant x both are NaN.
     """
-    T, N = x.shape
-    width = (N + 7) // 8 * 8
-    v, w, m = np.zeros(width), np.zeros(width), np.zeros(width)
+    T, W = y.shape
+    v, m, ones = np.zeros(W), np.zeros(W), np.ones(W)
     for t in range(T):
-        _pairs(x[t], y[t], v, w, m)
-        n = _total(m)
-        out[t, 0], out[t, 1], out[t, 2], out[t, 3] = n, np.nan, np.nan, 0.0
+        n, w, chosen = float(counts[t]), y[t], mask[t]
+        out[t, 0], out[t, 1], out[t, 2], out[t, 3] = 0.0, np.nan, np.nan, 0.0
         if n < least:
             continue
-        mean = _total(v) / n
-        later = _total(w) / n
-        _centre(v, m, mean)
-        square = _product(v, v)
+        _chosen(x[t], chosen, v)
+        total = _total(v)
+        whole = total == total
+        if not whole:
+            _known(v, chosen, m)
+            chosen = m
+            n, total = _total(m), _total(v)
+        out[t, 0] = n
+        if n < least:
+            continue
+        mean = total / n
+        square, cross = _centred(v, w, chosen, mean)
         if not square > FLAT * n * mean * mean:
             out[t, 3] = 1.0
             continue
-        cross = _product(v, w)
         out[t, 2] = cross / np.sqrt(square)
-        left = _product(w, w) - n * later * later
+        left = 1.0
+        if not whole:
+            later = _product(w, m) / n
+            left = _centred(w, ones, m, later)[0]
         out[t, 1] = min(1.0, max(-1.0, cross / np.sqrt(square * left))) if left > 0.0 else np.nan
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def standardised(x: Grid, y: Grid, least: int, out: Grid) -> None:
-    """Each date's values with mean 0 and length 1 over the cells where x and y are known, and 0 everywhere else.
+def standardised(x: Grid, mask: Grid, counts: Grid, least: int, out: Grid) -> None:
+    """Each date's values with mean 0 and length 1 over the known cells that have a target, and 0 everywhere else.
 
-    Shape: x, y, out (T, N).   Missing: a date with fewer than `least` pairs or a constant x is all zeros.
+    Shape: x, out (T, N), mask (T, W), counts (T,).   Missing: a date with fewer than `least` such cells or a constant
+    x is all zeros.
     """
     T, N = x.shape
-    width = (N + 7) // 8 * 8
-    v, w, m = np.zeros(width), np.zeros(width), np.zeros(width)
+    W = mask.shape[1]
+    v, m = np.zeros(W), np.zeros(W)
     for t in range(T):
-        _pairs(x[t], y[t], v, w, m)
-        n = _total(m)
         row = out[t]
         row[:] = 0.0
+        if counts[t] < least:
+            continue
+        _chosen(x[t], mask[t], v)
+        _known(v, mask[t], m)
+        n = _total(m)
         if n < least:
             continue
         mean = _total(v) / n
-        _centre(v, m, mean)
-        square = _product(v, v)
+        square = _centred(v, v, m, mean)[0]
         if square > FLAT * n * mean * mean:
             length = np.sqrt(square)
             for j in range(N):
-                row[j] = v[j] / length
+                row[j] = (v[j] - mean) * m[j] / length
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -156,15 +189,15 @@ def _ranks(values: Grid, out: Grid) -> None:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def rank_scored(x: Grid, y: Grid, least: int) -> NDArray[np.float64]:
-    """The rank correlation of each date over the cells where both sides are known.   Shape: (T, N), (T, N) -> (T,)."""
+def rank_scored(x: Grid, y: Grid, mask: Grid, least: int) -> NDArray[np.float64]:
+    """The rank correlation of each date over the known cells that have a target.   Shape: as in `scored` -> (T,)."""
     T, N = x.shape
     out = np.full(T, np.nan)
     v, w, a, b = np.empty(N), np.empty(N), np.empty(N), np.empty(N)
     for t in range(T):
         n = 0
         for j in range(N):
-            if x[t, j] == x[t, j] and y[t, j] == y[t, j]:
+            if mask[t, j] != 0.0 and x[t, j] == x[t, j]:
                 v[n], w[n] = x[t, j], y[t, j]
                 n += 1
         if n < least:
