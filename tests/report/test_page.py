@@ -13,7 +13,8 @@ import pytest
 
 from alphaloom.errors import AlphaloomError
 from alphaloom.report import write_report
-from alphaloom.report.page import packed, page_text
+from alphaloom.report.page import page_text
+from alphaloom.report.shell import packed
 
 PARTS = ("ic", "quantiles", "decay", "exposure", "regimes", "folds", "summary", "benchmarks", "notes", "provenance")
 SECTIONS = (

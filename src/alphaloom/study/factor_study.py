@@ -255,19 +255,19 @@ def _notes(setting: _Setting, facts: dict[str, Any], given: tuple[str, ...]) -> 
     luck = f"the best of {F} worthless and unrelated ones would show |t| of about {facts['expected_max_t']:.1f}"
     notes = [
         *given,
-        f"trials: {F} factor{'s' if F != 1 else ''} judged on the same returns; {luck}. If the formulas were picked from "
-        "more than these, the mark lies higher",
+        f"trials: {F} factor{'s' if F != 1 else ''} judged on the same returns; {luck}. If the formulas were picked "
+        "from more than these, the mark lies higher",
         "in sample: every figure looks back over the whole span; no choice made here was tested on other data",
         f"returns: from the {fill} over the horizon, of members of the universe at each date, before costs",
     ]
     if max(setting.horizons) > 1:
         notes.append(
-            "overlap: returns over h bars share h - 1 bars with their neighbours; errors are Newey-West's with lag h - 1"
+            "overlap: returns over h bars share h - 1 bars with the next; errors are Newey-West's with lag h - 1"
         )
     if F > 1:
         notes.append(
-            f"correlations: ranks compared on {setting.sampled} evenly spaced dates; factors alike by {ALIKE:g} or more, "
-            f"whatever the sign, form {facts['clusters']} cluster{'s' if facts['clusters'] != 1 else ''}"
+            f"correlations: ranks compared on {setting.sampled} evenly spaced dates; factors alike by {ALIKE:g} or "
+            f"more, whatever the sign, form {facts['clusters']} cluster{'s' if facts['clusters'] != 1 else ''}"
         )
     if setting.left_out:
         some, count = ", ".join(setting.left_out[:8]), len(setting.left_out)
