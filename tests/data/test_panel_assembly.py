@@ -278,3 +278,11 @@ def test_an_action_file_with_splits_alone_leaves_the_dividends_of_the_prices(tmp
     actions = pl.DataFrame({"ticker": ["X"], "date": ["2024-01-03"], "split": [2.0]})
     panel = stored(tmp_path / "s", frame, actions=actions).panel(dtype=np.float64)
     np.testing.assert_allclose(panel["close"][:, 0], [45.0, 45.0, 45.0, 45.0])
+
+
+def test_a_document_from_before_the_first_bar_keeps_its_own_time(tmp_path, bars):
+    news = pl.DataFrame({"ticker": ["X", "X"], "created_at": ["2024-01-02T12:00:00Z", "2024-01-08T21:30:00Z"]})
+    frame = bars(X=[1.0] * 8).filter(pl.col("date") != pl.date(2024, 1, 1))
+    store = stored(tmp_path / "s", frame, documents=news.with_columns(text=pl.lit("x")), calendar="XNYS")
+    assert documents_of(store.panel()) == [("2024-01-02", 0, "x"), ("2024-01-09", 0, "x")]
+    assert documents_of(store.panel(start="2024-01-09")) == [("2024-01-02", 0, "x"), ("2024-01-09", 0, "x")]

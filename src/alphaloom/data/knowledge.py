@@ -197,12 +197,13 @@ def dividend_part(bars: pl.DataFrame, axes: Axes) -> NDArray[np.float64]:
     return np.where(carried >= 0, values[carried], np.nan)
 
 
-def corpus_of(table: pl.DataFrame, axes: Axes, calendar: str | None) -> tuple[Corpus, int]:
+def corpus_of(table: pl.DataFrame, axes: Axes, calendar: str | None, *, since: np.datetime64) -> tuple[Corpus, int]:
     """The documents of the panel's assets and of the whole market, and how many belong to other assets.
 
     Time: daily bars bear the stamp of their day. With a calendar a document counts for the bar at whose close it was
     known and is stamped with that bar; without one a document with a time of day counts from the next day's bar on. A
-    document that has a date and no time counts from the day after.
+    document that has a date and no time counts from the day after, and one from before `since`, the first bar of the
+    store, keeps its own time.
     """
     columns = axes.columns(table["asset"])
     foreign = (columns < 0) & table["asset"].is_not_null().to_numpy()
@@ -210,10 +211,10 @@ def corpus_of(table: pl.DataFrame, axes: Axes, calendar: str | None) -> tuple[Co
     dated_only = table["dated_only"].to_numpy()
     when = np.where(dated_only, when + _DAY, when)
     if calendar is not None and _whole_days(axes.times) and not dated_only.all():
-        days, closes = session_closes(calendar, axes.times[0], axes.times[-1] + 7 * _DAY)
+        days, closes = session_closes(calendar, since, axes.times[-1] + 7 * _DAY)
         place = np.searchsorted(closes, when, side="left")
         stamped = np.where(place < len(days), days[np.minimum(place, len(days) - 1)], when)
-        when = np.where(dated_only, when, stamped)
+        when = np.where(dated_only | (when < since), when, stamped)
     keep = ~foreign & (when <= axes.times[-1])
     texts, kinds = table["text"].to_list(), table["kind"].to_list()
     chosen = np.flatnonzero(keep)

@@ -253,7 +253,11 @@ class Store:
             if key.startswith("series:") and (table := self.extra(key)) is not None
         }
         documents = self.extra("documents")
-        corpus, foreign = (Corpus.empty(), 0) if documents is None else corpus_of(documents, axes, manifest["calendar"])
+        corpus, foreign = (
+            (Corpus.empty(), 0)
+            if documents is None
+            else corpus_of(documents, axes, manifest["calendar"], since=history[0])
+        )
         notes = [*notes_of(manifest, axes.times[-1]), *grids.notes]
         if spells is not None:
             first, last = (int(str(axes.times[row])[:4]) for row in (0, -1))
