@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,8 @@ from alphaloom.factors.library import FactorSet
 from alphaloom.factors.ops import BY_NAME
 from alphaloom.factors.options import PLAIN, Options
 from alphaloom.factors.parse import parse
+from alphaloom.factors.plan import plan
+from alphaloom.factors.reference import apply, finite
 from alphaloom.panel import Panel
 from alphaloom.signal import Features
 
@@ -25,25 +26,43 @@ __all__ = ["evaluate", "evaluate_one"]
 Grid = NDArray[np.float64]
 
 
-def evaluate(factors: FactorSet, panel: Panel, *, dtype: DTypeLike = np.float32) -> Features:
+def evaluate(factors: FactorSet, panel: Panel, *, dtype: DTypeLike = np.float32, threads: int = 1) -> Features:
     """The values of every factor on every bar, in the set's order.
 
-    Shape: (T, N, F) of `dtype`, which must be float32 or float64.   Time: row t uses rows t - lookback..t.
+    float32 is the fast way: compiled, stored as float32 from step to step, sums in float64. float64 is the reference:
+    every step in float64, many times slower. Neither depends on `threads`.
+    Shape: (T, N, F) of `dtype`, in memory factor by factor.   Time: row t uses rows t - lookback..t.
     Missing: NaN where a formula meets values that are not known; non-members are NaN inside every cross-sectional
     operator, and only there.   Raises: FormulaError for a name that the panel lacks.
     """
-    out = np.empty((*panel.shape, len(factors.factors)), dtype=_checked_dtype(dtype))
+    kind = _checked_dtype(dtype)
+    if threads < 1:
+        raise FormulaError("work is done by at least one thread", found=threads, where="evaluate(threads=...)")
+    for factor in factors.factors:
+        _check_names(factor.expr, panel, factors.options)
+    values = _compiled(factors, panel, threads) if kind == np.float32 else _exact(factors, panel)
+    return Features(panel.times, panel.assets, factors.names, values.transpose(1, 2, 0))
+
+
+def _compiled(factors: FactorSet, panel: Panel, threads: int) -> NDArray[Any]:
+    """The set's values by the machine.   Shape: (F, T, N), float32."""
+    from alphaloom.factors.machine import run, touched
+
+    made = plan(factors, shape=panel.shape, threads=threads)
+    values = touched((made.distinct, *panel.shape))
+    run(made, panel, values)
+    return values if made.distinct == len(made.results) else values[list(made.results)]
+
+
+def _exact(factors: FactorSet, panel: Panel) -> NDArray[Any]:
+    """The set's values by the reference kernels.   Shape: (F, T, N), float64."""
+    out = np.empty((len(factors.factors), *panel.shape))
     roots: dict[Expr, list[int]] = {}
     for k, factor in enumerate(factors.factors):
         roots.setdefault(factor.expr, []).append(k)
     for expr, values in _evaluated(roots, panel, factors.options):
-        with np.errstate(over="ignore"):
-            narrow = values.astype(out.dtype)
-        # A number that float64 holds may be too large for float32.
-        narrow[~np.isfinite(narrow)] = np.nan
-        for k in roots[expr]:
-            out[:, :, k] = narrow
-    return Features(panel.times, panel.assets, factors.names, out)
+        out[roots[expr]] = values
+    return out
 
 
 def evaluate_one(expr: Expr | str, panel: Panel, *, options: Options = PLAIN) -> Grid:
@@ -136,31 +155,10 @@ def _value(expr: Expr, panel: Panel, options: Options, buffers: dict[Expr, Any])
     if expr.op == "name":
         meaning = definition(str(expr.value), options)
         return _loaded(str(expr.value), panel) if meaning is None else buffers[meaning]
-    operator = BY_NAME[expr.op]
-    given: list[Any] = []
-    for argument, arg in zip(operator.arguments, expr.args, strict=True):
-        if argument.kind == "window":
-            given.append(int(arg.value or 0))
-        elif argument.kind == "constant":
-            given.append(arg.value)
-        elif argument.kind == "group":
-            given.append(panel.labels[str(arg.value)])
-        else:
-            given.append(_prepared(buffers[arg], operator.family, panel))
-    chosen = {name: getattr(options, name) for name in operator.options}
-    kernel = operator.kernel
-    if chosen.pop("min_periods", "full") != "full":
-        # Windows with holes are a subject of their own; there every window kernel has a namesake.
-        kernel, chosen["min_periods"] = f"partial.{operator.name}", options.min_periods
-    return _finite(_kernel(kernel)(*given, **chosen))
-
-
-def _prepared(values: Any, family: str, panel: Panel) -> Any:
-    if family == "elementwise":
-        return np.asarray(values, np.float64)
-    grid = np.broadcast_to(np.asarray(values, np.float64), panel.shape)
-    # The one place where the universe enters: a cross-section sees members only.
-    return np.where(panel.member, grid, np.nan) if family == "cross" else np.ascontiguousarray(grid)
+    operands = [buffers[operand] for operand in _operands(expr, options)]
+    pairs = zip(expr.args, BY_NAME[expr.op].arguments, strict=True)
+    literals = [arg.value for arg, argument in pairs if argument.kind != "series"]
+    return apply(expr.op, operands, literals, panel, options)
 
 
 def _loaded(name: str, panel: Panel) -> Grid:
@@ -168,19 +166,7 @@ def _loaded(name: str, panel: Panel) -> Grid:
         values = panel.fields[name].astype(np.float64)
     else:
         values = np.array(np.broadcast_to(panel.series[name][:, None], panel.shape))
-    return np.asarray(_finite(values))
-
-
-def _finite(values: Any) -> Any:
-    """The values with every inf made NaN, so that none is carried on."""
-    bad = np.isinf(values)
-    return np.where(bad, np.nan, values) if bad.any() else values
-
-
-def _kernel(path: str) -> Callable[..., Any]:
-    module, name = path.split(".")
-    found: Callable[..., Any] = getattr(importlib.import_module(f"alphaloom.factors.{module}"), name)
-    return found
+    return np.asarray(finite(values))
 
 
 def _check_names(expr: Expr, panel: Panel, options: Options) -> None:

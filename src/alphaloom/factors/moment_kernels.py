@@ -1,0 +1,219 @@
+"""Compiled window kernels of moments and regressions over flat float32 tiles.
+
+The square of a float32 is exact in float64, and its sums are short trees: a variance is good to 1e-7 of itself where
+the mean is ten thousand deviations away, and no shift is needed that would depend on the rows before the window.
+A variance below 1e-12 of the mean square is what rounding leaves of a constant: it counts as zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+from alphaloom.factors.cell_kernels import NAN, ZERO, plain
+from alphaloom.factors.window_kernels import block_rows, entered, known, slide, slide_weighted
+
+__all__ = ["PAIR", "SINGLE", "higher", "line", "paired", "single"]
+
+Tile = Any
+FLAT = 1e-12
+
+SINGLE = ("ts_var", "ts_std", "ts_zscore")
+PAIR = ("ts_cov", "ts_corr", "ts_beta", "ts_resid")
+LINE = ("ts_slope", "ts_rsquare", "ts_resi")
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def single(code: int, x: Tile, width: int, d: int, least: int, out: Tile) -> None:
+    """Variance, deviation or today's z-score."""
+    rows, skip = block_rows(d), least < d
+    size = (rows + d) * width
+    cells, level, other, spare = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
+    total, square, count = np.empty(size), np.empty(size), np.empty(size)
+    count[:] = d
+    for start in range(0, len(out), rows * width):
+        m = min(rows * width, len(out) - start)
+        first, n = start - (d - 1) * width, m + (d - 1) * width
+        if skip:
+            known(x, first, n, level)
+            slide(level, other, count, spare, n, d, width)
+        entered(x, first, n, 0.0 if skip else np.nan, cells)
+        level[:n] = cells[:n]
+        slide(level, other, total, spare, n, d, width)
+        for i in range(n):
+            level[i] = cells[i] * cells[i]
+        slide(level, other, square, spare, n, d, width)
+        today, to = x[start : start + m], out[start : start + m]
+        for i in range(m):
+            k = count[i]
+            mean = total[i] / k
+            spread = square[i] / k - mean * mean
+            # A sum of unknown values is no number, and no number is not below the floor.
+            flat = spread <= FLAT * (mean * mean)
+            variance = (0.0 if flat else spread) * (k / (k - 1.0))
+            if code == 0:
+                value = np.float32(variance)
+            elif code == 1:
+                value = np.float32(np.sqrt(variance))
+            else:
+                value = NAN if flat else np.float32((today[i] - mean) / np.sqrt(variance))
+            to[i] = plain(value) if k >= least else NAN
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _joint(x: Tile, y: Tile, first: int, n: int, absent: float, a: Tile, b: Tile) -> None:
+    """The cells of both sides; where one is unknown both are `absent`."""
+    ahead = min(max(0, -first), n)
+    a[:ahead] = absent
+    b[:ahead] = absent
+    u, v, to, too = x[first + ahead : first + n], y[first + ahead : first + n], a[ahead:n], b[ahead:n]
+    for i in range(len(to)):
+        gone = (u[i] != u[i]) | (v[i] != v[i])
+        to[i] = absent if gone else np.float64(u[i])
+        too[i] = absent if gone else np.float64(v[i])
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _product(a: Tile, b: Tile, n: int, out: Tile) -> None:
+    for i in range(n):
+        out[i] = a[i] * b[i]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def paired(code: int, x: Tile, y: Tile, width: int, d: int, least: int, zero: bool, out: Tile) -> None:
+    """Covariance, correlation, slope of x on y, or today's residual of x on y."""
+    rows, skip = block_rows(d), least < d
+    size = (rows + d) * width
+    a, b, level, other, spare = np.empty(size), np.empty(size), np.empty(size), np.empty(size), np.empty(size)
+    sa, sb, saa, sbb, sab, count = (
+        np.empty(size),
+        np.empty(size),
+        np.empty(size),
+        np.empty(size),
+        np.empty(size),
+        np.empty(size),
+    )
+    count[:] = d
+    for start in range(0, len(out), rows * width):
+        m = min(rows * width, len(out) - start)
+        first, n = start - (d - 1) * width, m + (d - 1) * width
+        _joint(x, y, first, n, 0.0 if skip else np.nan, a, b)
+        if skip:
+            known(x, first, n, level)
+            known(y, first, n, other)
+            _product(level, other, n, sa)
+            slide(sa, other, count, spare, n, d, width)
+        _product(a, b, n, level)
+        slide(level, other, sab, spare, n, d, width)
+        level[:n] = a[:n]
+        slide(level, other, sa, spare, n, d, width)
+        level[:n] = b[:n]
+        slide(level, other, sb, spare, n, d, width)
+        if code == 1:
+            _product(a, a, n, level)
+            slide(level, other, saa, spare, n, d, width)
+        if code >= 1:
+            _product(b, b, n, level)
+            slide(level, other, sbb, spare, n, d, width)
+        to = out[start : start + m]
+        if code == 0:
+            for i in range(m):
+                k = count[i]
+                value = (sab[i] - sa[i] * (sb[i] / k)) / (k - 1.0)
+                to[i] = plain(np.float32(value)) if k >= least else NAN
+        elif code == 1:
+            empty = ZERO if zero else NAN
+            for i in range(m):
+                k = count[i]
+                ma, mb = sa[i] / k, sb[i] / k
+                va, vb = saa[i] / k - ma * ma, sbb[i] / k - mb * mb
+                flat = (va <= FLAT * (ma * ma)) | (vb <= FLAT * (mb * mb))
+                value = (sab[i] / k - ma * mb) / np.sqrt(va * vb)
+                value = -1.0 if value < -1.0 else (1.0 if value > 1.0 else value)
+                best = empty if flat else plain(np.float32(value))
+                to[i] = best if k >= least else NAN
+        else:
+            u, v = x[start : start + m], y[start : start + m]
+            for i in range(m):
+                k = count[i]
+                ma, mb = sa[i] / k, sb[i] / k
+                vb = sbb[i] / k - mb * mb
+                slope = (sab[i] / k - ma * mb) / vb
+                value = slope if code == 2 else u[i] - ma - slope * (v[i] - mb)
+                to[i] = plain(np.float32(value)) if (vb > FLAT * (mb * mb)) & (k >= least) else NAN
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def line(code: int, x: Tile, width: int, d: int, out: Tile) -> None:
+    """Slope of the line through the last d values, its fit, or today's distance from it; every value known."""
+    rows = block_rows(d)
+    size = (rows + d) * width
+    cells, level, other, extra = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
+    total, square, spare = np.empty(size), np.empty(size), np.empty((4, size))
+    middle, reach = (d + 1) / 2.0, (d * d - 1.0) / 12.0
+    for start in range(0, len(out), rows * width):
+        m = min(rows * width, len(out) - start)
+        first, n = start - (d - 1) * width, m + (d - 1) * width
+        entered(x, first, n, np.nan, cells)
+        level[:n] = cells[:n]
+        slide(level, other, total, extra, n, d, width)
+        if code == 1:
+            _product(cells, cells, n, level)
+            slide(level, other, square, extra, n, d, width)
+        level[:n] = cells[:n]
+        tilted = slide_weighted(cells, level, spare, n, d, width)
+        today, to = x[start : start + m], out[start : start + m]
+        for i in range(m):
+            mean = total[i] / d
+            slope = (tilted[i] / d - middle * mean) / reach
+            if code == 0:
+                value = slope
+            elif code == 2:
+                value = today[i] - mean - slope * (middle - 1.0)
+            else:
+                spread = square[i] / d - mean * mean
+                fit = slope * slope * reach / spread
+                value = np.nan if spread <= FLAT * (mean * mean) else (1.0 if fit > 1.0 else fit)
+            to[i] = plain(np.float32(value))
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def higher(kurtosis: bool, x: Tile, width: int, d: int, plain_moments: bool, out: Tile) -> None:
+    """Skewness or excess kurtosis by two passes over the window; `plain_moments` leaves out the bias adjustment."""
+    rows = 64 * width
+    total, two, top = np.empty(rows), np.empty(rows), np.empty(rows)
+    lag = min((d - 1) * width, len(out))
+    out[:lag] = NAN
+    n = float(d)
+    for start in range(lag, len(out), rows):
+        m = min(rows, len(out) - start)
+        total[:m] = 0.0
+        two[:m] = 0.0
+        top[:m] = 0.0
+        for back in range(d):
+            then = x[start - back * width : start - back * width + m]
+            for i in range(m):
+                total[i] += np.float64(then[i])
+        for i in range(m):
+            total[i] /= n
+        for back in range(d):
+            then = x[start - back * width : start - back * width + m]
+            for i in range(m):
+                gap = np.float64(then[i]) - total[i]
+                square = gap * gap
+                two[i] += square
+                top[i] += square * (square if kurtosis else gap)
+        to = out[start : start + m]
+        for i in range(m):
+            spread, high = two[i] / n, top[i] / n
+            if kurtosis:
+                value = high / (spread * spread) - 3.0
+                if not plain_moments:
+                    value = (n - 1.0) / ((n - 2.0) * (n - 3.0)) * ((n + 1.0) * value + 6.0)
+            else:
+                value = high / (spread * np.sqrt(spread))
+                if not plain_moments:
+                    value *= np.sqrt(n * (n - 1.0)) / (n - 2.0)
+            to[i] = NAN if spread <= FLAT * (total[i] * total[i]) else plain(np.float32(value))
