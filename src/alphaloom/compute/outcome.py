@@ -9,7 +9,7 @@ from typing import Any
 
 from alphaloom.errors import AlphaloomError, ConfigError, Fault
 
-__all__ = ["Outcome", "WorkerError", "attempt", "check_counts", "failed", "lost"]
+__all__ = ["Outcome", "WorkerError", "attempt", "check_counts", "failed", "lost", "untravelled"]
 
 
 class WorkerError(AlphaloomError):
@@ -42,9 +42,26 @@ def attempt(work: Callable[[Any], Any], item: Any) -> Outcome:
 
 
 def failed(error: BaseException) -> Outcome:
-    """The outcome of an item whose work raised."""
+    """The outcome of an item whose work raised; an error that could not be read at home is replaced by one that can."""
+    import cloudpickle
+
     trace = "".join(traceback.format_exception(error)).rstrip()
-    return Outcome(error=error.with_traceback(None), trace=trace)
+    told = error.with_traceback(None)
+    try:
+        cloudpickle.loads(cloudpickle.dumps(told))
+    except BaseException as fault:
+        return Outcome(error=untravelled(f"{type(told).__name__}, {fault}"), trace=trace)
+    return Outcome(error=told, trace=trace)
+
+
+def untravelled(found: str) -> WorkerError:
+    """The error of something that could not be sent to a worker or home from it."""
+    return WorkerError(
+        "work, items, results and errors must be able to travel between processes",
+        found=found,
+        where="map",
+        fix="make them of plain values, arrays and classes that every worker can import",
+    )
 
 
 def lost(number: int, *, found: str, attempts: int) -> Outcome:

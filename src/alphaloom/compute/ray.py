@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from alphaloom.compute.outcome import Outcome, WorkerError, attempt, check_counts, lost
+from alphaloom.compute.outcome import Outcome, WorkerError, attempt, check_counts, lost, untravelled
 
 __all__ = ["RayCluster", "ray_cluster"]
 
@@ -92,23 +93,25 @@ class RayCluster:
                 return
 
     def _task(self) -> Any:
-        threads = dict.fromkeys(_THREAD_COUNTS, str(self.cores))
+        settings = {**dict.fromkeys(_THREAD_COUNTS, str(self.cores)), "OMP_WAIT_POLICY": "PASSIVE"}
         return _ray().remote(
             num_cpus=self.cores,
             max_retries=self.attempts - 1,
             retry_exceptions=False,
-            runtime_env={"env_vars": {**threads, "OMP_WAIT_POLICY": "PASSIVE"}},
+            runtime_env={"env_vars": {**settings, "PYTHONPATH": os.pathsep.join(_own_paths())}},
         )(_apply)
 
     def _outcome(self, task: Any, number: int) -> Outcome:
-        from ray.exceptions import RayError, RayTaskError
+        from ray.exceptions import RayError, RaySystemError, RayTaskError
 
         try:
             outcome: Outcome = _ray().get(task)
-        except RayTaskError as error:  # `_apply` hands errors of the work home itself: this one is of the transport
-            return Outcome(error=_untravelled(error))
+        except (RayTaskError, RaySystemError) as error:
+            # Errors of the work come as outcomes: what Ray itself raises here is about the way there or back.
+            cause = getattr(error, "cause", None) or error
+            return Outcome(error=untravelled(f"{type(cause).__name__}, {cause}".splitlines()[0]))
         except RayError as error:
-            return lost(number, found=f"{type(error).__name__}", attempts=self.attempts)
+            return lost(number, found=type(error).__name__, attempts=self.attempts)
         return outcome
 
     def _connect(self) -> bool:
@@ -171,14 +174,10 @@ def _apply(shared: list[Any], item: Any) -> Outcome:
     return attempt(_HELD[key], item)
 
 
-def _untravelled(error: Exception) -> WorkerError:
-    cause = getattr(error, "cause", None) or error
-    return WorkerError(
-        "the work, the items and the results must be able to travel between processes",
-        found=f"{type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else ''}",
-        where="ray_cluster.map",
-        fix="define them in modules that every machine of the cluster can import, or in the script itself",
-    )
+def _own_paths() -> list[str]:
+    """Where this process finds modules that were not installed; machines that lack these folders pass over them."""
+    installed = tuple({os.path.join(prefix, "") for prefix in (sys.prefix, sys.base_prefix)})  # noqa: PTH118
+    return [path for path in map(os.path.abspath, sys.path) if not path.startswith(installed)]
 
 
 @contextmanager

@@ -10,9 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import cloudpickle
-
-from alphaloom.compute.outcome import Outcome, WorkerError, attempt, failed
+from alphaloom.compute.outcome import Outcome, WorkerError, attempt, failed, untravelled
 from alphaloom.compute.parcel import Parcel, mapped, pack
 from alphaloom.compute.wire import Message, receive, send
 
@@ -87,21 +85,11 @@ def _unreadable(what: str, error: BaseException) -> BaseException:
 
 
 def _packed(outcome: Outcome) -> Parcel:
-    """The outcome in a form that is sure to be readable at home."""
+    """The outcome in a form that can be sent home."""
     try:
-        parcel = pack(outcome)
-        if outcome.error is not None:
-            cloudpickle.loads(cloudpickle.dumps(outcome.error))  # some errors can be written but not read again
-        return parcel
+        return pack(outcome)
     except BaseException as fault:
-        told = outcome.error if outcome.error is not None else outcome.result
-        error = WorkerError(
-            "what an item gives, a result or an error, must be able to travel between processes",
-            found=f"{type(told).__name__}: {fault}",
-            where="the work of map",
-            fix="return plain values, arrays and dataclasses; raise errors that pickle can copy",
-        )
-        return pack(Outcome(error=error, trace=outcome.trace))
+        return pack(Outcome(error=untravelled(f"{type(outcome.result).__name__}, {fault}")))
 
 
 def _end_with_parent() -> None:
