@@ -16,12 +16,22 @@ __all__ = [
     "definition",
     "fields_of",
     "groups_of",
+    "is_boolean",
     "lookback",
+    "node_count",
     "split_safe",
+    "unit_faults",
     "unit_of",
     "uses_cross_section",
 ]
 
+Faults = list[tuple[Expr, UnitError]]
+_BOOLEAN = frozenset(
+    (
+        *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"),
+        *("logical_and", "logical_or", "logical_not", "isnan"),
+    )
+)
 _ADV = re.compile(r"adv([1-9][0-9]{0,4})\Z")
 
 
@@ -102,8 +112,13 @@ def lookback(expr: Expr) -> int:
     return reach(expr)
 
 
-def dimension_of(expr: Expr, units: Mapping[str, Unit] | None = None) -> Dimension:
-    """How a formula answers to a re-basing of prices and shares.   Raises: UnitError naming the sub-formula."""
+def dimension_of(
+    expr: Expr, units: Mapping[str, Unit] | None = None, *, options: Options = PLAIN, faults: Faults | None = None
+) -> Dimension:
+    """How a formula answers to a re-basing of prices and shares.
+
+    Raises: UnitError naming the sub-formula; where `faults` is given, every fault goes there instead.
+    """
     known: dict[Expr, Dimension] = {}
 
     def infer(node: Expr) -> Dimension:
@@ -112,8 +127,8 @@ def dimension_of(expr: Expr, units: Mapping[str, Unit] | None = None) -> Dimensi
         if node.op == "number":
             found = Dimension(literal=float(node.value or 0.0))
         elif node.op == "name":
-            meaning = definition(str(node.value))
             name = str(node.value)
+            meaning = definition(name, options)
             unit = units[name] if units is not None and name in units else standard_unit(name)
             found = Dimension(unit) if meaning is None else infer(meaning)
         else:
@@ -123,7 +138,12 @@ def dimension_of(expr: Expr, units: Mapping[str, Unit] | None = None) -> Dimensi
             try:
                 found = operator.unit_rule(args)
             except UnitError as error:
-                raise UnitError(error.rule, found=error.found, where=str(node), fix=error.fix) from None
+                fault = UnitError(error.rule, found=error.found, where=str(node), fix=error.fix)
+                if faults is None:
+                    raise fault from None
+                faults.append((node, fault))
+                # Go on as if a number came out, so that one fault does not hide the next.
+                found = Dimension(safe=False)
         known[node] = found
         return found
 
@@ -138,6 +158,23 @@ def unit_of(expr: Expr, units: Mapping[str, Unit] | None = None) -> Unit:
     """
     found = dimension_of(expr, units)
     return Unit() if found.shifts else found.unit
+
+
+def unit_faults(expr: Expr, units: Mapping[str, Unit] | None = None, *, options: Options = PLAIN) -> Faults:
+    """Every place where a formula mixes units, innermost first; none where it keeps them."""
+    faults: Faults = []
+    dimension_of(expr, units, options=options, faults=faults)
+    return faults
+
+
+def node_count(expr: Expr, *, options: Options = PLAIN) -> int:
+    """What a formula costs: its distinct operators, shorthands opened."""
+    return sum(node.op in BY_NAME for node in _nodes(expr, options))
+
+
+def is_boolean(expr: Expr) -> bool:
+    """True when a formula gives 1 or 0: its outermost operator is a comparison or a logical one."""
+    return expr.op in _BOOLEAN
 
 
 def split_safe(expr: Expr, units: Mapping[str, Unit] | None = None) -> bool:

@@ -215,7 +215,7 @@ def _swept(key: str, row: Mapping[str, Any], faults: list[Fault]) -> Iterator[tu
         return
     for values in itertools.product(*runs.values()):
         filled = dict(zip(runs, values, strict=True))
-        texts = {word: _filled(plain[word], filled) for word in ("name", "formula") if word in plain}
+        texts: dict[str, Any] = {word: _filled(plain[word], filled) for word in ("name", "formula") if word in plain}
         yield f"{key} {texts.get('name', '')}", {**plain, **texts}
 
 
