@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from alphaloom.errors import FormulaError  # noqa: E402
-from alphaloom.factors import OPERATORS, Expr, Factor, FactorSet, load_library, lookback, parse  # noqa: E402
+from alphaloom.factors import OPERATORS, Expr, parse  # noqa: E402
 from alphaloom.factors.options import PLAIN, Options  # noqa: E402
 from alphaloom.factors.reference import apply  # noqa: E402
-from alphaloom.factors.torch_backend import evaluate_torch, evaluate_torch_one  # noqa: E402
+from alphaloom.factors.torch_backend import evaluate_torch_one  # noqa: E402
 from alphaloom.factors.torch_kernels import KERNELS  # noqa: E402
-from alphaloom.factors.torch_plan import steps  # noqa: E402
 from alphaloom.panel import Panel  # noqa: E402
 
 nan = math.nan
@@ -110,7 +103,6 @@ def test_operator_equals_the_reference_kernel(operator, options, device):
             expr = formula(operator, d)
             got = evaluate_torch_one(expr, panel, options=options, device=device, dtype=np.float64)
             wanted = expected(expr, panel, options)
-            # A holed window of one value has a variance of 0 / 0, of equal values one of rounding: both ways are NaN.
             np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-9, err_msg=f"{expr} {T}x{N}")
 
 
@@ -126,3 +118,14 @@ def test_operator_in_float32_is_the_float64_value_to_rounding(operator, device):
         np.testing.assert_array_equal(np.isnan(got), np.isnan(wanted), err_msg=str(expr))
         scale = np.nanmax(np.abs(wanted), initial=0.0, where=~np.isnan(wanted))
         np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6 * scale, err_msg=str(expr))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("exponent", [-2, -1, -0.5, 0, 0.5, 1, 2, 2.5, 3, 5])
+def test_powers_by_numbers(exponent, device):
+    panel = rough_panel(40, 9, 12)
+    for text in (f"power(x, {exponent})", f"signed_power(x, {exponent})", f"power({exponent}, x)"):
+        expr = parse(text)
+        for dtype, rtol in ((np.float64, 1e-12), (np.float32, 1e-5)):
+            got = evaluate_torch_one(expr, panel, device=device, dtype=dtype)
+            np.testing.assert_allclose(got, expected(expr, panel, PLAIN), rtol=rtol, atol=1e-12, err_msg=text)

@@ -157,7 +157,8 @@ class _Run:
         groups = sum(argument.kind == "group" for argument in operator.arguments)
         kernel = KERNELS[operator.name]
         if isinstance(kernel, Window):
-            return over_columns(kernel, items, self.setting, series)
+            literals = [float(value) for value in items[0][series + groups :]]
+            return over_columns(kernel, items, self.setting, series, operator.reach_rule(tuple(literals)))
         assert isinstance(kernel, Across), operator.name
         return over_rows(kernel, items, self.setting, self._outside(), (series, groups))
 

@@ -51,15 +51,16 @@ class Each:
 
 @dataclass(frozen=True)
 class Window:
-    """A kernel of windows: `kernel(setting, state, d, *constants)` gives the last rows of a block of columns.
+    """A kernel of windows: `kernel(setting, state, d, *constants)` gives the last rows of a block.
 
-    `wide` ones count in float64 whatever the panel is stored in. `temporaries` bounds how many arrays as large as the
-    block live at once, `rows` tells how many rows before the block count as unknown where windows may be partial.
+    `wide` ones count in float64 whatever the panel is stored in. About `temporaries` + d * `unfolded` arrays as large
+    as the block live at once. `padded` ones see d - 1 unknown rows before the block where windows may have holes.
     """
 
     kernel: Callable[..., Tensor]
     wide: bool = True
     temporaries: int = 8
+    unfolded: int = 0
     padded: bool = True
 
 
@@ -81,25 +82,32 @@ def spoiled(x: Tensor, bad: Tensor) -> Tensor:
     return x.div_(bad.logical_not().to(x.dtype))
 
 
-def over_columns(window: Window, items: Sequence[Item], setting: Setting, count: int) -> list[Tensor]:
-    """The window kernel on each item; `count` operands are series of one shape (T, N), the rest is alike in all."""
+def over_columns(window: Window, items: Sequence[Item], setting: Setting, count: int, reach: int) -> list[Tensor]:
+    """The window kernel on each item: `count` series of one shape (T, N), then what is alike in all.
+
+    Where few columns of all rows are too much, rows are taken in parts, each with the `reach` rows before it.
+    """
     rest = items[0][count:]
     first: Tensor = items[0][0]
     T, N = first.shape
-    d = int(rest[0])
-    ahead = 0 if setting.full or not window.padded else d - 1
     outs = [torch.full((T, N), math.nan, dtype=first.dtype, device=first.device) for _ in items]
-    if T + ahead < d and window.padded:
-        return outs
     dtype = torch.float64 if window.wide else first.dtype
-    width = setting.batch_bytes // max(1, (T + ahead) * dtype.itemsize * window.temporaries)
-    for block in _packed(len(items), N, max(_LEAST_COLUMNS, width)):
-        state = tuple(_columns(items, k, block, ahead, dtype) for k in range(count))
-        found = window.kernel(setting, state, *rest)
-        left = 0
-        for i, low, high in block:
-            outs[i][T - len(found) :, low:high] = found[:, left : left + high - low]
-            left += high - low
+    ahead = 0 if setting.full or not window.padded else int(rest[0]) - 1
+    cells = setting.batch_bytes // (dtype.itemsize * (window.temporaries + int(rest[0]) * window.unfolded))
+    height = max(cells // _LEAST_COLUMNS, 4 * (reach + 1))
+    width = max(_LEAST_COLUMNS, cells // max(1, min(T, height) + reach))
+    for top in range(0, T, height):
+        bottom = min(top + height, T)
+        rows = slice(max(0, top - reach), bottom)
+        if window.padded and ahead + rows.stop - rows.start < int(rest[0]):
+            continue
+        for block in _packed(len(items), N, width):
+            state = tuple(_columns(items, k, block, rows, ahead, dtype) for k in range(count))
+            found = window.kernel(setting, state, *rest)
+            left, start = 0, max(top, bottom - len(found))
+            for i, low, high in block:
+                outs[i][start:bottom, low:high] = found[len(found) - bottom + start :, left : left + high - low]
+                left += high - low
     return [finite_(out) for out in outs]
 
 
@@ -145,9 +153,10 @@ def _packed(items: int, length: int, room: int) -> Iterator[list[tuple[int, int,
 
 
 def _columns(
-    items: Sequence[Item], k: int, block: list[tuple[int, int, int]], ahead: int, dtype: torch.dtype
+    items: Sequence[Item], k: int, block: list[tuple[int, int, int]], rows: slice, ahead: int, dtype: torch.dtype
 ) -> Tensor:
-    parts = [items[i][k][:, low:high] for i, low, high in block]
+    """One operand's block as a new tensor under `ahead` unknown rows."""
+    parts = [items[i][k][rows, low:high] for i, low, high in block]
     T, width = parts[0].shape[0], sum(part.shape[1] for part in parts)
     made = torch.empty((ahead + T, width), dtype=dtype, device=parts[0].device)
     made[:ahead] = math.nan

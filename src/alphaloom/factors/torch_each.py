@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -28,8 +31,28 @@ def _compared(setting: Setting, answer: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _power(x: Tensor, y: Tensor) -> Tensor:
-    # IEEE gives 1 for nan ** 0 and 1 ** nan; here what is not known stays not known.
-    return _known(torch.pow(x, y), x, y)
+    """X to the power y by logarithms in float64.
+
+    The library's own power has other last bits at the ends of an array than inside it, so a slice would differ from
+    the whole. Where the exponent is one number, the usual ones are plain products.
+    """
+    usual = _USUAL_POWERS.get(float(y)) if y.ndim == 0 else None
+    if usual is not None:
+        return usual(x)
+    exponent, base = y.double(), x.double()
+    size = torch.exp(exponent * torch.log(base.abs()))
+    size = torch.where(exponent == 0.0, 1.0, size)
+    size = torch.where((base < 0.0) & (torch.remainder(exponent, 2.0) == 1.0), -size, size)
+    size = torch.where((base < 0.0) & (exponent != torch.floor(exponent)), math.nan, size)
+    return _known(size, base, exponent).to(x.dtype)
+
+
+_USUAL_POWERS: dict[float, Callable[[Tensor], Tensor]] = {
+    0.5: torch.sqrt,
+    1.0: torch.clone,
+    2.0: lambda x: x * x,
+    3.0: lambda x: x * x * x,
+}
 
 
 def _sign(x: Tensor) -> Tensor:
