@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "alphaloom"
 FILES = sorted(SOURCE.rglob("*.py"))
 ROOMS = sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))
-FACTOR_THEMES = {"search", "stream", "chunks", "chain", "style", "risk", "torch_backend"}
+FACTOR_THEMES = {"explain", "options", "search", "stream", "chunks", "chain", "style", "risk", "torch_backend"}
 FORBIDDEN_NAMES = {
     "utils",
     "util",

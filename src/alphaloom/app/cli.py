@@ -33,8 +33,10 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Bring prices into a store and look at what is in it.", no_args_is_help=True)
 config_app = typer.Typer(help="Look at configurations.", no_args_is_help=True)
+formula_app = typer.Typer(help="Look at formulas and at the libraries of them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(config_app, name="config")
+app.add_typer(formula_app, name="formula")
 
 Store = Annotated[
     Path | None, typer.Option("--data", help="A store made by `alphaloom data import`.", show_default=False)
@@ -150,6 +152,36 @@ def check(
 
 
 @app.command()
+def factors(
+    library: Annotated[str, typer.Argument(help="A library that comes with alphaloom, or a file of formulas (.toml).")],
+    data: Annotated[Path, typer.Option("--data", help="A store made by `alphaloom data import`.")],
+    horizons: Annotated[
+        str, typer.Option(help="Bars over which returns are taken; the first one ranks.")
+    ] = "1,5,10,20",
+    start: Annotated[str | None, typer.Option(help="First day judged; earlier ones are look-back.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last day that is read.", show_default=False)] = None,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Folder [runs/factors-NAME-HASH].", show_default=False)
+    ] = None,
+    rows: Annotated[int, typer.Option(help="Factors to print, 0 for all.", min=0)] = 30,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+) -> None:
+    """Judge each factor of a library alone: coefficients, decay, returns by fifth, turnover, and the part of luck."""
+    from alphaloom.app.console import out, progress
+    from alphaloom.app.factors_command import analyse_library, read_horizons
+    from alphaloom.report import factor_table
+
+    bars = read_horizons(horizons)
+    with progress(quiet) as report:
+        found, place = analyse_library(
+            library, data, horizons=bars, span=(start, end), directory=out_dir, progress=report
+        )
+    console = out()
+    console.print(factor_table(found, rows=rows))
+    console.print(f"report: {place / 'factors.html'}", soft_wrap=True)
+
+
+@app.command()
 def doctor() -> None:
     """Say what this installation can do, what is missing, and how to get it."""
     from rich.table import Table
@@ -241,6 +273,36 @@ def show_data(store: Annotated[Path, typer.Argument(help="The directory of a sto
     from alphaloom.app.imports import store_table
 
     out().print(store_table(store))
+
+
+@formula_app.command("list")
+def list_formulas(
+    library: Annotated[list[str] | None, typer.Option("--library", help="A library by name, or a .toml file.")] = None,
+    family: Annotated[str, typer.Option("--family", help="Only factors of this family.")] = "",
+    json_out: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
+) -> None:
+    """Show every named factor: family, unit, look-back, formula and source."""
+    from alphaloom.app.formulas import listed, show_list
+
+    rows = listed(library or None, family)
+    if json_out:
+        import json
+
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    show_list(rows)
+
+
+@formula_app.command("explain")
+def explain_formula(
+    formula: Annotated[str, typer.Argument(help='A formula such as "rank(close / open)", or a factor of --library.')],
+    library: Annotated[str, typer.Option("--library", help="The library whose options and names hold.")] = "",
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse a formula that mixes units.")] = False,
+) -> None:
+    """Show what a formula reads, means and costs, without any data."""
+    from alphaloom.app.formulas import show_formula
+
+    show_formula(formula, library, strict=strict)
 
 
 def _pairs(option: str, settings: list[str]) -> dict[str, str]:

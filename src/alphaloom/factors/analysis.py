@@ -150,13 +150,13 @@ def dimension_of(
     return infer(expr)
 
 
-def unit_of(expr: Expr, units: Mapping[str, Unit] | None = None) -> Unit:
+def unit_of(expr: Expr, units: Mapping[str, Unit] | None = None, *, options: Options = PLAIN) -> Unit:
     """The unit of a formula's values; names that `units` lacks have their standard unit.
 
     Unit: the logarithm of a price is a number (a shift, not a factor, so it has no exponents).
     Raises: UnitError where units are mixed, with the sub-formula.
     """
-    found = dimension_of(expr, units)
+    found = dimension_of(expr, units, options=options)
     return Unit() if found.shifts else found.unit
 
 
@@ -177,13 +177,13 @@ def is_boolean(expr: Expr) -> bool:
     return expr.op in _BOOLEAN
 
 
-def split_safe(expr: Expr, units: Mapping[str, Unit] | None = None) -> bool:
+def split_safe(expr: Expr, units: Mapping[str, Unit] | None = None, *, options: Options = PLAIN) -> bool:
     """True when no later split or dividend adjustment of an asset's history can change a formula's values.
 
     A price ratio or a `ts_rank(close, 20)` is safe; `rank(close)`, `close < 5` and `rank(log(close))` are not. A
     formula that mixes units is never safe.
     """
     try:
-        return dimension_of(expr, units).invariant
+        return dimension_of(expr, units, options=options).invariant
     except UnitError:
         return False
