@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tomllib
+
 import pytest
 
 from alphaloom.app.config import describe, load_config, parse_config
@@ -135,3 +137,32 @@ def test_a_formula_file_of_ones_own_is_read_when_the_configuration_is(write, tmp
     with pytest.raises(ConfigError) as caught:
         load_config(write(text))
     assert len(caught.value.faults) >= 2
+
+
+def test_one_table_with_many_faults_tells_them_all_with_their_keys():
+    tables = tomllib.loads(
+        """
+        name = "x"
+        [data]
+        kind = "embedded"
+        days = -5
+        assets = 0
+        [market]
+        fill = "tomorrow"
+        commission = -1
+        slippage = -2
+        impct = 3
+        [policy]
+        kind = "equal_weight"
+        every = 0
+        [plan]
+        train = 60
+        test = 100
+        """
+    )
+    with pytest.raises(ConfigError) as told:
+        parse_config(tables, "x.toml")
+    keys = [fault.key for fault in told.value.faults]
+    expected = {"data.days", "data.assets", "market.fill", "market.commission", "market.slippage", "market.impct"}
+    assert set(keys) == expected | {"policy.every"}
+    assert len(keys) == len(set(keys))

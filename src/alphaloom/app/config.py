@@ -143,22 +143,47 @@ class _Reader:
         values: dict[str, Any] = {}
         for name, item in legal.items():
             if name in table:
-                hint = (known or {}).get(name, hints[name])
-                values[name] = self.value(hint, table[name], _join(key, name), name if kind is StudyConfig else "")
+                hint, told = (known or {}).get(name, hints[name]), len(self.faults)
+                value = self.value(hint, table[name], _join(key, name), name if kind is StudyConfig else "")
+                if len(self.faults) == told:
+                    values[name] = value
             elif name == "seed" and key and not key.startswith("data") and isinstance(self.seed, int):
                 values[name] = self.seed
             elif item.default is MISSING and item.default_factory is MISSING:
                 self.faults.append(Fault(_join(key, name), "is required", fix=_expected(hints[name])))
+        made = self.made(kind, values, key) if kind is not StudyConfig else None
         if len(self.faults) > before:
             return None
-        try:
-            return kind(**values)
-        except ConfigError as many:
-            self.faults.extend(many.faults)
-            return None
-        except AlphaloomError as fault:
-            self.faults.append(Fault(key or "file", str(fault.rule), fault.found, fault.fix or fault.where))
-            return None
+        return kind(**values) if kind is StudyConfig else made
+
+    def made(self, kind: type[Any], values: Mapping[str, Any], key: str) -> Any:
+        """The instance, or None and every fault: a value that is refused makes room for its default and for the next.
+
+        Values that did not pass their own check are not among `values`, so that their defaults let the rest be judged.
+        """
+        left = dict(values)
+        needed = {item.name for item in fields(kind) if item.default is MISSING and item.default_factory is MISSING}
+        while needed <= set(left):
+            try:
+                return kind(**left)
+            except ConfigError as many:
+                self.faults.extend(many.faults)
+                return None
+            except AlphaloomError as fault:
+                name = str(fault.where).rpartition(".")[2]
+                known = name in {item.name for item in fields(kind)}
+                place = _join(key, name) if known else key or "file"
+                self.faults.append(
+                    Fault(
+                        place,
+                        str(fault.rule),
+                        fault.found,
+                        fault.fix or ("" if known or fault.where == key else fault.where),
+                    )
+                )
+                if left.pop(name, None) is None:
+                    break
+        return None
 
     def value(self, hint: Any, raw: Any, key: str, role: str = "") -> Any:
         if role in ("data", "system", "learner", "allocator", "policy"):
