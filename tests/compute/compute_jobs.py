@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import mmap
 import os
 import signal
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from alphaloom.errors import DataError
+from alphaloom.factors import FactorSet, load_library
+from alphaloom.panel import Panel
 
 
 def square(x: int) -> int:
@@ -139,3 +142,38 @@ def read_standard_input(_: Any) -> str:
 def talk(x: int) -> int:
     print("a word on the standard output", x)  # noqa: T201
     return x
+
+
+def classics(panel: Panel) -> FactorSet:
+    """A third of the classic factors that need no field but the panel's."""
+    library = load_library("classic")
+    usable = tuple(one for one in library.factors if set(FactorSet("one", (one,)).fields) <= set(panel.fields))
+    return FactorSet("classics", usable[::3])
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    """Every file of a folder with a hash of its bytes."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@dataclass(frozen=True, eq=False)
+class MortalSource:
+    """A panel that kills the first worker that reads its second half."""
+
+    panel: Panel
+    folder: str
+
+    @property
+    def source(self) -> str:
+        return self.panel.source
+
+    def __len__(self) -> int:
+        return len(self.panel)
+
+    def rows(self, start: int, stop: int) -> Panel:
+        sign = Path(self.folder) / "killed"
+        if stop > len(self.panel) // 2 and not sign.exists():
+            sign.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.panel[start:stop]

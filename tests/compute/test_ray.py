@@ -12,6 +12,7 @@ import pytest
 
 from alphaloom.compute import RayCluster, WorkerError, local, ray_cluster
 from alphaloom.errors import ConfigError, DataError
+from alphaloom.factors.chunks import evaluate_chunks
 from alphaloom.roles import Executor
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
@@ -107,6 +108,21 @@ def test_a_lost_machine_changes_no_result(cluster, executor, tmp_path):
     assert next(results) == 0
     cluster.remove_node(extra, allow_graceful=False)
     assert list(results) == list(range(1, 20))
+
+
+def test_a_factor_job_gives_the_bytes_of_this_process_though_a_worker_is_killed(executor, make_panel, tmp_path):
+    panel = make_panel(300, 24, seed=5, holes=0.001, dtype=np.float32)
+    factors = jobs.classics(panel)
+    evaluate_chunks(factors, panel, out=tmp_path / "here", rows_per_chunk=64)
+    evaluate_chunks(
+        factors,
+        jobs.MortalSource(panel, str(tmp_path)),
+        out=tmp_path / "there",
+        rows_per_chunk=64,
+        executor=executor,
+    )
+    assert (tmp_path / "killed").exists()
+    assert jobs.files_of(tmp_path / "here") == jobs.files_of(tmp_path / "there")
 
 
 def test_a_cluster_that_does_not_answer_is_an_error_with_a_way_out(monkeypatch):
