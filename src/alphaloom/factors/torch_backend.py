@@ -34,6 +34,8 @@ __all__ = ["evaluate_torch", "evaluate_torch_one"]
 
 # A block of a processor should stay in its cache; a graphics card wants long operations.
 _BATCH_BYTES = {"cpu": 8 << 20, "cuda": 1 << 30}
+# Finished factors that are written side by side into the result.
+_TOGETHER = 16
 
 
 def evaluate_torch(
@@ -58,9 +60,13 @@ def evaluate_torch(
         roots.setdefault(factor.expr, []).append(k)
     run = _Run(panel, factors.options, device=device, dtype=out.dtype, batch_bytes=batch_bytes)
     with _threads(threads):
+        waiting: list[tuple[int, NDArray[Any]]] = []
         for expr, values in run.results(list(roots)):
-            for k in roots[expr]:
-                out[:, :, k] = values
+            waiting.extend((k, values) for k in roots[expr])
+            if len(waiting) >= _TOGETHER:
+                _store(out, waiting)
+                waiting = []
+        _store(out, waiting)
     return Features(panel.times, panel.assets, factors.names, out)
 
 
@@ -194,6 +200,13 @@ class _Run:
         host: NDArray[Any] = (values.expand(self.panel.shape) + 0.0).cpu().numpy()
         host[np.isnan(host)] = np.nan
         return host
+
+
+def _store(out: NDArray[Any], columns: Sequence[tuple[int, NDArray[Any]]]) -> None:
+    """Write some factors' values; a few rows at a time, because neighbours share the lines of the cache."""
+    for top in range(0, len(out), 8):
+        for k, values in columns:
+            out[top : top + 8, :, k] = values[top : top + 8]
 
 
 def _torch() -> Any:

@@ -51,8 +51,7 @@ def _merge_two(newer: State, older: State, a: Count, b: Count) -> State:
     share = a / _joint(a, b)
     gap = newer[0] - older[0]
     second = newer[1] + older[1]
-    second += gap * gap * (share * b)
-    return gap.mul_(share).add_(older[0]), second
+    return torch.lerp(older[0], newer[0], share), second.addcmul_(gap, gap * (share * b))
 
 
 def _flat(mean: Tensor, second: Tensor, count: Count) -> Tensor:
@@ -126,11 +125,11 @@ def _merge_pair(newer: State, older: State, a: Count, b: Count) -> State:
     gap_x, gap_y = newer[0] - older[0], newer[1] - older[1]
     heavy = gap_x * weight
     return (
-        older[0] + gap_x * share,
-        older[1] + gap_y * share,
-        torch.addcmul(newer[2] + older[2], gap_x, heavy),
-        torch.addcmul(newer[3] + older[3], gap_y, gap_y * weight),
-        torch.addcmul(newer[4] + older[4], gap_y, heavy),
+        torch.lerp(older[0], newer[0], share),
+        torch.lerp(older[1], newer[1], share),
+        (newer[2] + older[2]).addcmul_(gap_x, heavy),
+        (newer[3] + older[3]).addcmul_(gap_y, gap_y * weight),
+        (newer[4] + older[4]).addcmul_(gap_y, heavy),
     )
 
 
