@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alphaloom.study.description import toml_text
-from alphaloom.study.factor_analysis import FactorAnalysis, write_analysis
+from alphaloom.study.factor_analysis import FactorAnalysis, analysis_place, write_analysis
 from alphaloom.study.factor_study import analyse_factors
 from alphaloom.study.folds import Fold, WalkForward
 from alphaloom.study.result import StudyResult, load_run
@@ -18,6 +18,7 @@ __all__ = [
     "StudyResult",
     "WalkForward",
     "analyse_factors",
+    "analysis_place",
     "load_run",
     "shuffled_signal",
     "toml_text",

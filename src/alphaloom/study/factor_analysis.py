@@ -15,7 +15,7 @@ from alphaloom.errors import DataError
 from alphaloom.study.description import json_text
 from alphaloom.study.directory import RunDirectory
 
-__all__ = ["FactorAnalysis", "write_analysis"]
+__all__ = ["FactorAnalysis", "analysis_place", "write_analysis"]
 
 Floats = NDArray[np.float64]
 INDEX = "factors.json"
@@ -67,13 +67,16 @@ class FactorAnalysis:
         return found
 
 
-def write_analysis(analysis: FactorAnalysis, directory: str | Path) -> Path:
-    """Write every table as Parquet and the ranked factors as JSON; the folder may be new or an earlier analysis.
+def analysis_place(directory: str | Path) -> Path:
+    """The folder of an analysis: a new one, an empty one, or one that an analysis wrote.
 
-    Files: factors, decay, quantiles, yearly, rank_ic, coverage, correlation (.parquet) and factors.json.
-    Raises: DataError when the folder holds something else or cannot be written.
+    Raises: DataError when it holds something else, which an analysis would overwrite.
     """
     place = Path(directory)
+    if place.exists() and not place.is_dir():
+        raise DataError(
+            "an analysis is written into a folder", found="a file", where=str(place), fix="give another directory"
+        )
     if place.is_dir() and any(place.iterdir()) and not (place / INDEX).is_file():
         raise DataError(
             "an analysis needs a new folder or one that an analysis wrote",
@@ -81,12 +84,23 @@ def write_analysis(analysis: FactorAnalysis, directory: str | Path) -> Path:
             where=str(place),
             fix="give another directory",
         )
+    return place
+
+
+def write_analysis(analysis: FactorAnalysis, directory: str | Path) -> Path:
+    """Write every table as Parquet and the ranked factors as JSON; the folder may be new or an earlier analysis.
+
+    Files: factors, decay, quantiles, yearly, rank_ic, coverage, correlation (.parquet) and factors.json.
+    Raises: DataError when the folder holds something else or cannot be written.
+    """
+    place = analysis_place(directory)
     from alphaloom.study.tables import parquet_bytes
 
     folder = RunDirectory(place, "")
+    # The index comes first: it marks the folder, so that a run that was stopped half-way can be repeated.
+    folder.write(INDEX, json_text(_index(analysis)).encode())
     for name, columns in _tables(analysis).items():
         folder.write(f"{name}.parquet", parquet_bytes(columns))
-    folder.write(INDEX, json_text(_index(analysis)).encode())
     return place
 
 
