@@ -171,3 +171,10 @@ def test_a_wrong_row_beside_the_prices_is_counted_as_an_editor_counts(tmp_path):
     with pytest.raises(DataError) as wrong:
         read_membership(path)
     assert "row 3" in str(wrong.value.where)
+
+
+def test_a_csv_file_in_another_encoding_is_named(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text(CSV, encoding="utf-16")
+    with pytest.raises(DataError, match="UTF-8 text"):
+        read_table(path)

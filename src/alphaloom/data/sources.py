@@ -78,6 +78,12 @@ def read_table(source: Any) -> pl.DataFrame:
 
 
 def _read_csv(path: Path) -> pl.DataFrame:
+    with path.open("rb") as stream:
+        mark = stream.read(2)
+    if mark in (b"\xff\xfe", b"\xfe\xff"):
+        raise DataError(
+            "a CSV file is UTF-8 text", found="UTF-16", where=str(path), fix="save it as UTF-8, or as Parquet"
+        )
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     try:
         return pl.read_csv(path, infer_schema=False, separator=separator)

@@ -40,7 +40,12 @@ def cut_after(panel: Panel, end: np.datetime64) -> Panel:
     """The panel up to `end`, without the assets that have no bar until then."""
     rows = int(np.searchsorted(panel.times, end, side="right"))
     if rows == 0:
-        raise DataError("the wanted span must hold bars", found=f"none up to {end}", where="store.panel")
+        raise DataError(
+            "the wanted span must hold bars",
+            found=f"none up to {str(end)[:10]}",
+            where="store.panel",
+            fix=f"the first bar is of {str(panel.times[0])[:10]}",
+        )
     part = panel[:rows]
     seen = np.isfinite(part["close"]).any(axis=0)
     keep = [name for name, has in zip(part.assets, seen, strict=True) if has]
