@@ -11,7 +11,7 @@ import pytest
 from alphaloom.errors import AlphaloomError, AxisError, FormulaError
 from alphaloom.factors import evaluate_one, parse
 from alphaloom.factors.search import Evaluator
-from alphaloom.factors.search_cache import ArrayCache
+from alphaloom.factors.search_cache import ArrayCache, Slots
 from alphaloom.market import Market
 from alphaloom.metrics import ranking
 from alphaloom.signal import forward_returns
@@ -187,6 +187,17 @@ def test_what_was_used_last_stays():
     assert cache.statistics.entries == 0
 
 
+def test_memory_comes_back_when_nobody_holds_it_and_not_before():
+    slots = Slots((3, 4), np.float32)
+    held = [slots.take() for _ in range(20)]
+    for number, array in enumerate(held):
+        array[:] = number
+    assert [int(array[0, 0]) for array in held] == list(range(20))
+    place = held[7].ctypes.data
+    del array, held[7]
+    assert slots.take().ctypes.data == place
+
+
 def test_two_threads_make_a_missing_array_once_and_a_failure_is_not_kept():
     cache, made = ArrayCache(limit=1000), []
 
@@ -215,8 +226,9 @@ def test_answers_cannot_be_used_to_change_the_cache(panel, target):
     first = evaluator.values("rank(close)")
     first[:] = 0.0
     assert np.nanmax(evaluator.values("rank(close)")) == 1.0
-    with pytest.raises(ValueError, match="read-only"):
-        evaluator.standardised("rank(close)")[0, 0] = 5.0
+    before = evaluator.standardised("rank(close)")
+    evaluator.standardised("rank(close)")[:] = 5.0
+    assert evaluator.standardised("rank(close)").tobytes() == before.tobytes()
 
 
 # The pool's algebra

@@ -15,7 +15,6 @@ from alphaloom.factors.expr import Expr
 from alphaloom.factors.options import PLAIN, Options
 from alphaloom.factors.parse import parse
 from alphaloom.factors.search_cache import ArrayCache, CacheStatistics
-from alphaloom.factors.search_nodes import Nodes
 from alphaloom.panel import Panel
 from alphaloom.signal import Target
 
@@ -79,6 +78,9 @@ class Evaluator:
         min_coverage: float = 0.6,
         threads: int = 1,
     ) -> None:
+        # The compiler behind the kernels takes half a second to load: only those who search wait for it.
+        from alphaloom.factors.search_nodes import nodes_for
+
         kind = np.dtype(dtype)
         if kind not in (np.float32, np.float64):
             raise FormulaError("factors are stored as float32 or float64", found=str(kind), where="Evaluator(dtype=)")
@@ -90,7 +92,7 @@ class Evaluator:
         self.panel, self.options, self.threads = panel, options, threads
         self._start, self._least = start_row, min_pairs
         self._min_days, self._min_coverage = min_days, min_coverage
-        self._nodes = Nodes(panel, options, kind)
+        self._nodes = nodes_for(panel, options, kind)
         self._cache = ArrayCache(cache_bytes)
         self._target, self._mask, self._counts = _standard_target(panel, target, start_row, min_pairs)
 
@@ -106,18 +108,18 @@ class Evaluator:
 
     def values(self, expr: Expr | str) -> Grid:
         """The values of one formula.   Shape: (T, N).   Raises: FormulaError for an illegal formula."""
-        return np.array(self._values(self._checked(expr)))
+        return np.array(self._values(self._key(expr)))
 
     def score(self, expr: Expr | str, *, rank: bool = False) -> Score:
         """How well one formula foretells the target.   Raises: FormulaError for an illegal formula."""
-        return self._score(self._checked(expr), rank)
+        return self._score(self._key(expr), rank)
 
     def scores(self, exprs: Iterable[Expr | str], *, rank: bool = False) -> list[Score]:
         """The scores of a batch, in its order; equal formulas and shared parts are computed once.
 
         Raises: FormulaError for an illegal formula, before anything is computed.
         """
-        roots = [self._checked(expr) for expr in exprs]
+        roots = [self._key(expr) for expr in exprs]
         distinct = list(dict.fromkeys(roots))
         if self.threads == 1 or len(distinct) < 2:
             found = {root: self._score(root, rank) for root in distinct}
@@ -129,9 +131,9 @@ class Evaluator:
     def standardised(self, expr: Expr | str) -> Grid:
         """Each scored date's values with mean 0 and length 1, and 0 where they are not known or no date is scored.
 
-        Shape: (T - start_row, N), read-only.
+        Shape: (T - start_row, N).
         """
-        return self._standardised(self._checked(expr))
+        return np.array(self._standardised(self._key(expr))[self._start :])
 
     def correlation(self, left: Expr | str, right: Expr | str) -> float:
         """The mean inner product of two formulas' standardised values over the scored dates, in [-1, 1]."""
@@ -141,38 +143,36 @@ class Evaluator:
         """`correlation` of one formula with each of K others.   Shape: (K,)."""
         from alphaloom.factors.search_kernels import inner_products
 
-        roots = [self._checked(other) for other in others]
-        mine = self._standardised(self._checked(expr))
-        sums = [inner_products(mine, self._standardised(other)).sum() for other in roots]
+        roots = [self._key(other) for other in others]
+        mine, sums = self._standardised(self._key(expr)), []
+        for root in roots:
+            other = self._standardised(root)
+            sums.append(inner_products(mine[self._start :], other[self._start :]).sum())
         return np.asarray(sums, np.float64) / max(self.days, 1)
 
-    def _checked(self, expr: Expr | str) -> Expr:
-        root = parse(expr) if isinstance(expr, str) else expr
-        self._nodes.check(root)
-        return root
+    def _key(self, expr: Expr | str) -> Any:
+        return self._nodes.key(parse(expr) if isinstance(expr, str) else expr)
 
-    def _values(self, root: Expr) -> Grid:
-        held = self._nodes.held(str(root.value)) if root.op == "name" else None
-        if held is not None:
-            return held
-        return self._cache.get(root, lambda: self._nodes.compute(root, self._values))
+    def _values(self, key: Any) -> Grid:
+        held = self._nodes.field(key)
+        return self._cache.get(key, lambda: self._nodes.compute(key, self._values)) if held is None else held
 
-    def _standardised(self, root: Expr) -> Grid:
+    def _standardised(self, key: Any) -> Grid:
         from alphaloom.factors.search_kernels import standardised
 
         def make() -> Grid:
-            values = self._values(root)[self._start :]
-            out = np.empty_like(values)
-            standardised(values, self._mask, self._counts, self._least, out)
-            out.flags.writeable = False
+            # The whole arrays are held: a view of them would not keep their memory from being used again.
+            values, out = self._values(key), self._nodes.empty()
+            standardised(values[self._start :], self._mask, self._counts, self._least, out[self._start :])
             return out
 
-        return self._cache.get(("standardised", root), make)
+        return self._cache.get(("standardised", key), make)
 
-    def _score(self, root: Expr, rank: bool) -> Score:
+    def _score(self, key: Any, rank: bool) -> Score:
         from alphaloom.factors.search_kernels import rank_scored, scored
 
-        values = self._values(root)[self._start :]
+        whole = self._values(key)
+        values = whole[self._start :]
         dates = np.empty((len(values), 4))
         scored(values, self._target, self._mask, self._counts, self._least, dates)
         pairs, ic, product, constant = dates[self._counts > 0].T

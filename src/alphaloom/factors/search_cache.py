@@ -1,16 +1,18 @@
-"""A store of arrays with a byte limit: what was used last stays, what nobody asked for longest goes."""
+"""A store of arrays with a byte limit, and memory that is used again: new pages cost more than many an operator."""
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+import weakref
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["ArrayCache", "CacheStatistics"]
+__all__ = ["ArrayCache", "CacheStatistics", "Slots"]
 
 Grid = NDArray[Any]
 
@@ -96,3 +98,35 @@ class ArrayCache:
         """The counts up to now."""
         with self._lock:
             return CacheStatistics(self._hits, self._misses, self._dropped, len(self._arrays), self._bytes)
+
+
+class Slots:
+    """Arrays of one shape that are taken and come back by themselves when nobody holds them any more.
+
+    Who works on a view of such an array must hold the array itself until the work is done.
+    """
+
+    _AT_ONCE = 8
+
+    def __init__(self, shape: tuple[int, int], dtype: DTypeLike) -> None:
+        self._shape, self._dtype = shape, np.dtype(dtype)
+        self._slabs: list[Grid] = []
+        self._free: deque[tuple[int, int]] = deque()
+        self._lock = threading.Lock()
+
+    def take(self) -> Grid:
+        """An array with any content."""
+        try:
+            slab, place = self._free.pop()
+        except IndexError:
+            slab, place = self._more()
+        taken: Grid = self._slabs[slab][place]
+        weakref.finalize(taken, self._free.append, (slab, place)).atexit = False
+        return taken
+
+    def _more(self) -> tuple[int, int]:
+        with self._lock:
+            self._slabs.append(np.empty((self._AT_ONCE, *self._shape), self._dtype))
+            number = len(self._slabs) - 1
+        self._free.extend((number, place) for place in range(1, self._AT_ONCE))
+        return number, 0
