@@ -7,6 +7,7 @@ the values are stored in. Equal runs on one device give equal bits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -34,8 +35,6 @@ __all__ = ["evaluate_torch", "evaluate_torch_one"]
 
 # A block of a processor should stay in its cache; a graphics card wants long operations.
 _BATCH_BYTES = {"cpu": 8 << 20, "cuda": 1 << 30}
-# Finished factors that are written side by side into the result.
-_TOGETHER = 16
 
 
 def evaluate_torch(
@@ -49,25 +48,21 @@ def evaluate_torch(
 ) -> Features:
     """The values of every factor on every bar, in the set's order, computed by torch.
 
-    Shape: (T, N, F) of `dtype`, float32 or float64, which is also what values are kept in between operators.
+    Shape: (T, N, F) of `dtype`, in memory factor by factor; values between operators are kept in `dtype`, too.
     `device` is "cpu", "cuda" or "cuda:1". `batch_bytes` bounds the temporary arrays of a kernel and what is held to
     run like parts of several formulas at once. `threads` is the number of processor threads, restored afterwards.
     Raises: FormulaError for a name that the panel lacks, a device that is absent, or where torch is not installed.
     """
-    out = np.empty((*panel.shape, len(factors.factors)), dtype=_checked_dtype(dtype))
+    kind = _checked_dtype(dtype)
+    run = _Run(panel, factors.options, device=device, dtype=kind, batch_bytes=batch_bytes)
     roots: dict[Expr, list[int]] = {}
     for k, factor in enumerate(factors.factors):
         roots.setdefault(factor.expr, []).append(k)
-    run = _Run(panel, factors.options, device=device, dtype=out.dtype, batch_bytes=batch_bytes)
-    with _threads(threads):
-        waiting: list[tuple[int, NDArray[Any]]] = []
+    out = np.empty((len(factors.factors), *panel.shape), dtype=kind)
+    with _threads(threads), _torch().inference_mode():
         for expr, values in run.results(list(roots)):
-            waiting.extend((k, values) for k in roots[expr])
-            if len(waiting) >= _TOGETHER:
-                _store(out, waiting)
-                waiting = []
-        _store(out, waiting)
-    return Features(panel.times, panel.assets, factors.names, out)
+            out[roots[expr]] = values
+    return Features(panel.times, panel.assets, factors.names, out.transpose(1, 2, 0))
 
 
 def evaluate_torch_one(
@@ -83,9 +78,10 @@ def evaluate_torch_one(
 
     Shape: (T, N) of `dtype`.   Raises: as `evaluate_torch`; GrammarError for faulty text.
     """
-    root = parse(expr) if isinstance(expr, str) else expr
+    root = parse(expr, options=options) if isinstance(expr, str) else expr
     run = _Run(panel, options, device=device, dtype=_checked_dtype(dtype), batch_bytes=batch_bytes)
-    (_, values), *_ = run.results([root])
+    with _torch().inference_mode():
+        (_, values), *_ = run.results([root])
     return values
 
 
@@ -113,25 +109,23 @@ class _Run:
 
     def results(self, roots: Sequence[Expr]) -> Iterator[tuple[Expr, NDArray[Any]]]:
         """Each formula with its values as soon as they exist."""
-        torch = _torch()
         for root in roots:
             _check_names(root, self.panel, self.options)
         cell_bytes = max(1, self.panel.shape[0] * self.panel.shape[1] * self.numpy_dtype.itemsize)
         buffers: dict[Expr, Tensor] = {}
-        with torch.inference_mode():
-            for step in steps(roots, self.options, self.batch_bytes // cell_bytes):
-                for node, values in zip(step.nodes, self._values(step.nodes, buffers), strict=True):
-                    buffers[node] = values
-                for root in step.done:
-                    yield root, self._plain(buffers[root])
-                for node in step.freed:
-                    del buffers[node]
+        for step in steps(roots, self.options, self.batch_bytes // cell_bytes):
+            for node, values in zip(step.nodes, self._values(step.nodes, buffers), strict=True):
+                buffers[node] = values
+            for root in step.done:
+                yield root, self._plain(buffers[root])
+            for node in step.freed:
+                del buffers[node]
 
     def _values(self, nodes: Sequence[Expr], buffers: dict[Expr, Tensor]) -> list[Tensor]:
         first = nodes[0]
         if first.op == "number":
-            # A number without axes combines with any grid, wherever the grid lives.
-            return [_torch().tensor(float(first.value or 0.0), dtype=self.dtype)]
+            # A number without axes combines with any grid.
+            return [_torch().full((), float(first.value or 0.0), dtype=self.dtype, device=self.device)]
         if first.op == "name":
             meaning = definition(str(first.value), self.options)
             return [self._loaded(str(first.value)) if meaning is None else buffers[meaning]]
@@ -170,7 +164,7 @@ class _Run:
 
     def _argument(self, kind: str, arg: Expr, buffers: dict[Expr, Tensor]) -> Any:
         if kind == "series":
-            return buffers[arg].to(self.device).expand(self.panel.shape)
+            return buffers[arg].expand(self.panel.shape)
         if kind == "group":
             return self._codes(str(arg.value))
         return int(arg.value or 0) if kind == "window" else float(arg.value or 0.0)
@@ -197,16 +191,9 @@ class _Run:
 
     def _plain(self, values: Tensor) -> NDArray[Any]:
         """The values on the host, with one kind of NaN and one kind of zero."""
-        host: NDArray[Any] = (values.expand(self.panel.shape) + 0.0).cpu().numpy()
-        host[np.isnan(host)] = np.nan
+        plain = (values.expand(self.panel.shape) + 0.0).nan_to_num_(nan=math.nan)
+        host: NDArray[Any] = plain.cpu().numpy()
         return host
-
-
-def _store(out: NDArray[Any], columns: Sequence[tuple[int, NDArray[Any]]]) -> None:
-    """Write some factors' values; a few rows at a time, because neighbours share the lines of the cache."""
-    for top in range(0, len(out), 8):
-        for k, values in columns:
-            out[top : top + 8, :, k] = values[top : top + 8]
 
 
 def _torch() -> Any:
