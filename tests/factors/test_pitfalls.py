@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from alphaloom.factors import evaluate_one, parse
+from alphaloom.factors import Expr, Factor, FactorSet, evaluate, evaluate_one, load_library, parse
+from alphaloom.factors.canonical import canonical
+from alphaloom.factors.options import Options
 from alphaloom.panel import Panel
 
 
@@ -118,3 +120,89 @@ def test_comparisons_with_the_unknown_are_unknown():
 
 def test_equal_values_have_no_zscore_noise():
     assert (evaluate_one("zscore(x)", row(0.1, 0.1, 0.1))[0] == 0.0).all()
+
+
+def the_101(options: Options | None = None) -> dict[str, Expr]:
+    return {factor.name: factor.expr for factor in load_library("alpha101", options=options).factors}
+
+
+def walks(T: int = 330, N: int = 30) -> Panel:
+    rng = np.random.default_rng(11)
+    close = 50 * np.exp(np.cumsum(rng.normal(0, 0.02, (T, N)), axis=0))
+    open_ = close * np.exp(rng.normal(0, 0.006, (T, N)))
+    fields = {"open": open_, "close": close, "volume": np.exp(rng.normal(13, 0.5, (T, N)))}
+    fields["high"] = np.maximum(open_, close) * np.exp(np.abs(rng.normal(0, 0.005, (T, N))))
+    fields["low"] = np.minimum(open_, close) * np.exp(-np.abs(rng.normal(0, 0.005, (T, N))))
+    fields["vwap"] = (fields["high"] + fields["low"] + close) / 3
+    times = np.datetime64("2020-01-01", "ns") + np.arange(T) * np.timedelta64(1, "D")
+    return Panel(times=times, assets=tuple(f"A{j}" for j in range(N)), fields=fields)
+
+
+def test_rounding_windows_would_change_36_of_the_101():
+    floored, rounded = the_101(), the_101(Options(window_rounding="round"))
+    assert sum(floored[name] != rounded[name] for name in floored) == 36
+
+
+def counted(expr: Expr) -> Expr:
+    """The formula with ts_rank as a count from 1 to d."""
+    if not expr.args:
+        return expr
+    made = Expr.call(expr.op, *(counted(arg) for arg in expr.args))
+    return made * expr.args[1] if expr.op == "ts_rank" else made
+
+
+def test_ts_rank_as_a_count_would_make_conditions_constant():
+    panel, formulas = walks(), the_101()
+    for name, constant in (("alpha068", 0.0), ("alpha086", 0.0), ("alpha095", 1.0)):
+        wrong = evaluate_one(counted(formulas[name]), panel)[120:]
+        right = evaluate_one(formulas[name], panel)[120:]
+        known = np.isfinite(wrong)
+        assert known.mean() > 0.5
+        assert (wrong[known] == constant).mean() > 0.98
+        right = right[np.isfinite(right)]
+        assert 0.05 < np.abs(right).mean() < 0.95
+
+
+@pytest.mark.parametrize("name", ["alpha001", "alpha057", "alpha060", "alpha096", "alpha098", "alpha100"])
+def test_the_places_that_counting_from_today_would_turn_round(name):
+    text = str(the_101()[name])
+    assert "ts_argmax" in text or "ts_argmin" in text
+    panel = walks(T=60)
+    place, age = (
+        evaluate_one("rank(ts_argmax(close, 10))", panel),
+        evaluate_one("rank(ts_days_since_max(close, 10))", panel),
+    )
+    np.testing.assert_allclose(place[9:] + age[9:], (30 + 1) / 30)
+
+
+def test_what_popular_code_drops_or_divides_twice_stands_as_the_paper_has_it():
+    forms = {name: str(canonical(expr)) for name, expr in the_101().items()}
+    assert "ts_mean(close, 7)" in forms["alpha032"]
+    assert "ts_mean(close, 200)" in forms["alpha036"]
+    assert "ts_mean(high, 5)" in forms["alpha047"]
+    for name in ("alpha032", "alpha036", "alpha047"):
+        assert "ts_sum" not in forms[name]
+    texts = {name: str(expr) for name, expr in the_101().items()}
+    assert texts["alpha029"].startswith("ts_min(ts_product(")
+    assert "ts_rank(close, 10)" in texts["alpha038"]
+    assert texts["alpha010"].startswith("rank(where(")
+    assert texts["alpha001"].endswith(" - 0.5")
+
+
+def test_single_precision_storage_does_not_lose_the_spread_of_a_high_price():
+    rng = np.random.default_rng(4)
+    values = (1e4 + np.cumsum(rng.normal(0, 0.5, 3000))).astype(np.float32)
+    values[1000] = 3e7
+    panel = column(*values)
+    small = panel.replace(fields={"x": values[:, None]})
+    names = ("ts_std(x, 20)", "ts_var(x, 60)", "ts_zscore(x, 20)", "ts_slope(x, 20)")
+    factors = FactorSet("s", tuple(Factor(name, parse(name)) for name in names))
+    got = evaluate(factors, small).values[1100:, 0]
+    exact = values.astype(np.float64)
+    windows = np.lib.stride_tricks.sliding_window_view(exact, 20)[1100 - 19 :]
+    np.testing.assert_allclose(got[:, 0], windows.std(axis=1, ddof=1), rtol=1e-5)
+    np.testing.assert_allclose(
+        got[:, 2], (windows[:, -1] - windows.mean(1)) / windows.std(axis=1, ddof=1), rtol=1e-4, atol=1e-5
+    )
+    long = np.lib.stride_tricks.sliding_window_view(exact, 60)[1100 - 59 :]
+    np.testing.assert_allclose(got[:, 1], long.var(axis=1, ddof=1), rtol=1e-5)
