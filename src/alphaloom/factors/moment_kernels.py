@@ -26,6 +26,33 @@ LINE = ("ts_slope", "ts_rsquare", "ts_resi")
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
+def _squared(cells: Tile, out: Tile) -> None:
+    for i in range(len(out)):
+        out[i] = cells[i] * cells[i]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _variances(total: Tile, square: Tile, count: Tile, least: int, root: bool, to: Tile) -> None:
+    for i in range(len(to)):
+        k = count[i]
+        mean = total[i] / k
+        spread = square[i] / k - mean * mean
+        # A sum of unknown values is no number, and no number is not below the floor. One value has no variance: 0 * inf.
+        spread = (0.0 if spread <= FLAT * (mean * mean) else spread) * (k / (k - 1.0))
+        to[i] = plain(np.float32(np.sqrt(spread) if root else spread)) if k >= least else NAN
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _zscores(x: Tile, total: Tile, square: Tile, count: Tile, least: int, to: Tile) -> None:
+    for i in range(len(to)):
+        k = count[i]
+        mean = total[i] / k
+        spread = square[i] / k - mean * mean
+        value = (np.float64(x[i]) - mean) / np.sqrt(spread * (k / (k - 1.0)))
+        to[i] = plain(np.float32(value)) if (spread > FLAT * (mean * mean)) & (k >= least) else NAN
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def single(code: int, x: Tile, width: int, d: int, least: int, out: Tile) -> None:
     """Variance, deviation or today's z-score."""
     rows, skip = block_rows(d), least < d
@@ -42,24 +69,13 @@ def single(code: int, x: Tile, width: int, d: int, least: int, out: Tile) -> Non
         entered(x, first, n, 0.0 if skip else np.nan, cells)
         level[:n] = cells[:n]
         slide(level, other, total, spare, n, d, width)
-        for i in range(n):
-            level[i] = cells[i] * cells[i]
+        _squared(cells[:n], level[:n])
         slide(level, other, square, spare, n, d, width)
-        today, to = x[start : start + m], out[start : start + m]
-        for i in range(m):
-            k = count[i]
-            mean = total[i] / k
-            spread = square[i] / k - mean * mean
-            # A sum of unknown values is no number, and no number is not below the floor.
-            flat = spread <= FLAT * (mean * mean)
-            variance = (0.0 if flat else spread) * (k / (k - 1.0))
-            if code == 0:
-                value = np.float32(variance)
-            elif code == 1:
-                value = np.float32(np.sqrt(variance))
-            else:
-                value = NAN if flat else np.float32((today[i] - mean) / np.sqrt(variance))
-            to[i] = plain(value) if k >= least else NAN
+        to = out[start : start + m]
+        if code == 2:
+            _zscores(x[start : start + m], total, square, count, least, to)
+        else:
+            _variances(total, square, count, least, code == 1, to)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -79,6 +95,50 @@ def _joint(x: Tile, y: Tile, first: int, n: int, absent: float, a: Tile, b: Tile
 def _product(a: Tile, b: Tile, n: int, out: Tile) -> None:
     for i in range(n):
         out[i] = a[i] * b[i]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _covariances(sa: Tile, sb: Tile, sab: Tile, count: Tile, least: int, to: Tile) -> None:
+    for i in range(len(to)):
+        k = count[i]
+        value = (sab[i] - sa[i] * (sb[i] / k)) / (k - 1.0)
+        to[i] = plain(np.float32(value)) if k >= least else NAN
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _correlations(
+    sa: Tile, sb: Tile, saa: Tile, sbb: Tile, sab: Tile, count: Tile, least: int, empty: Any, to: Tile
+) -> None:
+    for i in range(len(to)):
+        share = 1.0 / count[i]
+        ma, mb = sa[i] * share, sb[i] * share
+        va, vb = saa[i] * share - ma * ma, sbb[i] * share - mb * mb
+        flat = (va <= FLAT * (ma * ma)) | (vb <= FLAT * (mb * mb))
+        value = (sab[i] * share - ma * mb) / np.sqrt(va * vb)
+        value = -1.0 if value < -1.0 else value
+        value = 1.0 if value > 1.0 else value
+        best = empty if flat else plain(np.float32(value))
+        to[i] = best if count[i] >= least else NAN
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _slopes(sa: Tile, sb: Tile, sbb: Tile, sab: Tile, count: Tile, least: int, to: Tile) -> None:
+    for i in range(len(to)):
+        k = count[i]
+        ma, mb = sa[i] / k, sb[i] / k
+        vb = sbb[i] / k - mb * mb
+        value = (sab[i] / k - ma * mb) / vb
+        to[i] = plain(np.float32(value)) if (vb > FLAT * (mb * mb)) & (k >= least) else NAN
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _residuals(u: Tile, v: Tile, sa: Tile, sb: Tile, sbb: Tile, sab: Tile, count: Tile, least: int, to: Tile) -> None:
+    for i in range(len(to)):
+        k = count[i]
+        ma, mb = sa[i] / k, sb[i] / k
+        vb = sbb[i] / k - mb * mb
+        value = np.float64(u[i]) - ma - (sab[i] / k - ma * mb) / vb * (np.float64(v[i]) - mb)
+        to[i] = plain(np.float32(value)) if (vb > FLAT * (mb * mb)) & (k >= least) else NAN
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -119,30 +179,34 @@ def paired(code: int, x: Tile, y: Tile, width: int, d: int, least: int, zero: bo
             slide(level, other, sbb, spare, n, d, width)
         to = out[start : start + m]
         if code == 0:
-            for i in range(m):
-                k = count[i]
-                value = (sab[i] - sa[i] * (sb[i] / k)) / (k - 1.0)
-                to[i] = plain(np.float32(value)) if k >= least else NAN
+            _covariances(sa, sb, sab, count, least, to)
         elif code == 1:
-            empty = ZERO if zero else NAN
-            for i in range(m):
-                k = count[i]
-                ma, mb = sa[i] / k, sb[i] / k
-                va, vb = saa[i] / k - ma * ma, sbb[i] / k - mb * mb
-                flat = (va <= FLAT * (ma * ma)) | (vb <= FLAT * (mb * mb))
-                value = (sab[i] / k - ma * mb) / np.sqrt(va * vb)
-                value = -1.0 if value < -1.0 else (1.0 if value > 1.0 else value)
-                best = empty if flat else plain(np.float32(value))
-                to[i] = best if k >= least else NAN
+            _correlations(sa, sb, saa, sbb, sab, count, least, ZERO if zero else NAN, to)
+        elif code == 2:
+            _slopes(sa, sb, sbb, sab, count, least, to)
         else:
-            u, v = x[start : start + m], y[start : start + m]
-            for i in range(m):
-                k = count[i]
-                ma, mb = sa[i] / k, sb[i] / k
-                vb = sbb[i] / k - mb * mb
-                slope = (sab[i] / k - ma * mb) / vb
-                value = slope if code == 2 else u[i] - ma - slope * (v[i] - mb)
-                to[i] = plain(np.float32(value)) if (vb > FLAT * (mb * mb)) & (k >= least) else NAN
+            _residuals(x[start : start + m], y[start : start + m], sa, sb, sbb, sab, count, least, to)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _lines(code: int, x: Tile, total: Tile, tilted: Tile, square: Tile, d: int, to: Tile) -> None:
+    middle, reach = (d + 1) / 2.0, (d * d - 1.0) / 12.0
+    if code == 0:
+        for i in range(len(to)):
+            to[i] = plain(np.float32((tilted[i] / d - middle * (total[i] / d)) / reach))
+    elif code == 2:
+        for i in range(len(to)):
+            mean = total[i] / d
+            slope = (tilted[i] / d - middle * mean) / reach
+            to[i] = plain(np.float32(np.float64(x[i]) - mean - slope * (middle - 1.0)))
+    else:
+        for i in range(len(to)):
+            mean = total[i] / d
+            slope = (tilted[i] / d - middle * mean) / reach
+            spread = square[i] / d - mean * mean
+            fit = slope * slope * reach / spread
+            fit = 1.0 if fit > 1.0 else fit
+            to[i] = NAN if spread <= FLAT * (mean * mean) else plain(np.float32(fit))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -152,7 +216,6 @@ def line(code: int, x: Tile, width: int, d: int, out: Tile) -> None:
     size = (rows + d) * width
     cells, level, other, extra = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
     total, square, spare = np.empty(size), np.empty(size), np.empty((4, size))
-    middle, reach = (d + 1) / 2.0, (d * d - 1.0) / 12.0
     for start in range(0, len(out), rows * width):
         m = min(rows * width, len(out) - start)
         first, n = start - (d - 1) * width, m + (d - 1) * width
@@ -164,19 +227,7 @@ def line(code: int, x: Tile, width: int, d: int, out: Tile) -> None:
             slide(level, other, square, extra, n, d, width)
         level[:n] = cells[:n]
         tilted = slide_weighted(cells, level, spare, n, d, width)
-        today, to = x[start : start + m], out[start : start + m]
-        for i in range(m):
-            mean = total[i] / d
-            slope = (tilted[i] / d - middle * mean) / reach
-            if code == 0:
-                value = slope
-            elif code == 2:
-                value = today[i] - mean - slope * (middle - 1.0)
-            else:
-                spread = square[i] / d - mean * mean
-                fit = slope * slope * reach / spread
-                value = np.nan if spread <= FLAT * (mean * mean) else (1.0 if fit > 1.0 else fit)
-            to[i] = plain(np.float32(value))
+        _lines(code, x[start : start + m], total, tilted, square, d, out[start : start + m])
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

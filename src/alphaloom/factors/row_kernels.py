@@ -18,8 +18,6 @@ Full = Any
 
 SPREAD = ("demean", "zscore", "cs_mean", "cs_std")
 GROUPED = ("indneutralize", "group_zscore", "group_mean")
-DIGIT = 11
-MASK = np.uint32((1 << DIGIT) - 1)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -40,9 +38,9 @@ def _dealt(keys: Full, items: Full, n: int, shift: int, ends: Full, to: Full, to
         count = ends[k]
         ends[k] = total
         total += count
-    move = np.uint32(shift)
+    move, mask = np.uint32(shift), np.uint32(len(ends) - 1)
     for i in range(n):
-        digit = (keys[i] >> move) & MASK
+        digit = (keys[i] >> move) & mask
         at = ends[digit]
         ends[digit] = at + np.uint32(1)
         to[at] = keys[i]
@@ -74,25 +72,26 @@ def _sorted(keys: Full, items: Full, n: int, spare: Full, spare_items: Full, end
     for i in range(n):
         low = min(low, keys[i])
         high = max(high, keys[i])
-    shift = max(0, _bits(high - low) - 2 * DIGIT)
-    move, up = np.uint32(shift), np.uint32(DIGIT)
+    digit = _bits(np.uint32(ends.shape[1] - 1))
+    shift = max(0, _bits(high - low) - 2 * digit)
+    move, up, mask = np.uint32(shift), np.uint32(digit), np.uint32(ends.shape[1] - 1)
     first, second = ends[0], ends[1]
     first[:] = 0
     second[:] = 0
     for i in range(n):
         keys[i] -= low
         part = keys[i] >> move
-        first[part & MASK] += np.uint32(1)
+        first[part & mask] += np.uint32(1)
         second[part >> up] += np.uint32(1)
     _dealt(keys, items, n, shift, first, spare, spare_items)
-    _dealt(spare, spare_items, n, shift + DIGIT, second, keys, items)
+    _dealt(spare, spare_items, n, shift + digit, second, keys, items)
     if shift and not _settled(keys, items, n, 8 * n):
-        for k in range(3):
+        for lowest in range(0, 32, digit):
             first[:] = 0
-            move = np.uint32(k * DIGIT)
+            move = np.uint32(lowest)
             for i in range(n):
-                first[(keys[i] >> move) & MASK] += np.uint32(1)
-            _dealt(keys, items, n, k * DIGIT, first, spare, spare_items)
+                first[(keys[i] >> move) & mask] += np.uint32(1)
+            _dealt(keys, items, n, lowest, first, spare, spare_items)
             keys[:n] = spare[:n]
             items[:n] = spare_items[:n]
 
@@ -105,7 +104,8 @@ def ranked_rows(x: Full, member: Full, out: Full, start: int, stop: int) -> None
     items, spare_items = np.empty(N, np.uint32), np.empty(N, np.uint32)
     bits = np.empty(N, np.uint32)
     row = bits.view(np.float32)
-    ends = np.empty((2, 1 << DIGIT), np.uint32)
+    # Counters to clear and add up for each row against values to move: few assets want short digits.
+    ends = np.empty((2, 512 if N <= 600 else (1024 if N <= 8000 else 2048)), np.uint32)
     sign = np.uint32(0x80000000)
     for t in range(start, stop):
         seen, source, to = member[t], x[t], out[t]

@@ -53,33 +53,35 @@ def differenced(x: Tile, width: int, d: int, out: Tile) -> None:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
+def _joined(older: Tile, newer: Tile, out: Tile) -> None:
+    # A loop in a function of its own: inside the changing buffers of its callers it would not use the full width.
+    for i in range(len(out)):
+        out[i] = older[i] + newer[i]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def slide(level: Tile, other: Tile, out: Tile, spare: Tile, n: int, d: int, width: int) -> None:
     """Sums of d rows: cell i of `out` sums cells i, i + width, ... of `level`, which is used up; n cells come in."""
     parts, rest = 0, d
     while rest:
         parts += rest & 1
         rest >>= 1
-    done, next_done = (out, spare) if parts % 2 else (spare, out)
+    if parts % 2 == 0:
+        out, spare = spare, out
     have, size, m = 0, 1, n
     while True:
         if d & size:
             if have == 0:
-                a, b = level[:m], done[:m]
-                for i in range(m):
-                    b[i] = a[i]
+                out[:m] = level[:m]
             else:
                 count = n - (have + size - 1) * width
-                a, b, c = done[:count], level[have * width : have * width + count], next_done[:count]
-                for i in range(count):
-                    c[i] = a[i] + b[i]
-                done, next_done = next_done, done
+                _joined(out[:count], level[have * width : have * width + count], spare[:count])
+                out, spare = spare, out
             have += size
         if have == d:
             return
         m -= size * width
-        a, b, c = level[:m], level[size * width : size * width + m], other[:m]
-        for i in range(m):
-            c[i] = a[i] + b[i]
+        _joined(level[:m], level[size * width : size * width + m], other[:m])
         level, other = other, level
         size *= 2
 
@@ -178,24 +180,33 @@ def multiplied(x: Tile, width: int, d: int, out: Tile) -> None:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
+def _larger(older: Tile, newer: Tile, out: Tile) -> None:
+    for i in range(len(out)):
+        out[i] = older[i] if older[i] > newer[i] else newer[i]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _largest(level: Tile, other: Tile, n: int, d: int, width: int) -> Tile:
     """The largest of d cells a row apart, from each cell on; both buffers are used up."""
     size, m = 1, n
-    while 2 * size <= d:
-        m -= size * width
-        a, b, c = level[:m], level[size * width : size * width + m], other[:m]
-        for i in range(m):
-            c[i] = a[i] if a[i] > b[i] else b[i]
-        level, other = other, level
-        size *= 2
-    step = d - size
-    if step:
+    while size < d:
+        step = min(size, d - size)
         m -= step * width
-        a, b, c = level[:m], level[step * width : step * width + m], other[:m]
-        for i in range(m):
-            c[i] = a[i] if a[i] > b[i] else b[i]
-        return other
+        _larger(level[:m], level[step * width : step * width + m], other[:m])
+        level, other = other, level
+        size += step
     return level
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _later(old: Tile, new: Tile, top: Tile, old_age: Tile, new_age: Tile, age: Tile, back: Any) -> None:
+    """The larger of two and how many rows ago it was; the older one wins a tie."""
+    for i in range(len(top)):
+        a, b = old[i], new[i]
+        top[i] = b if b > a else a
+    for i in range(len(top)):
+        then, now = old_age[i] + back, new_age[i]
+        age[i] = now if new[i] > old[i] else then
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -239,19 +250,21 @@ def extreme_age(x: Tile, width: int, d: int, sign: float, place: bool, out: Tile
         while size < d:
             step = min(size, d - size)
             left -= step * width
-            old, new, top = level[:left], level[step * width : step * width + left], other[:left]
-            old_age, new_age, top_age = age[:left], age[step * width : step * width + left], other_age[:left]
-            back = np.float32(step)
-            for i in range(left):
-                late = new[i] > old[i]
-                top[i] = new[i] if late else old[i]
-                top_age[i] = new_age[i] if late else old_age[i] + back
+            shift = slice(step * width, step * width + left)
+            _later(level[:left], level[shift], other[:left], age[:left], age[shift], other_age[:left], np.float32(step))
             level, other, age, other_age = other, level, other_age, age
             size += step
         to = out[start : start + m]
         whole = np.float32(d)
         for i in range(m):
             to[i] = NAN if level[i] == INF else (whole - age[i] if place else age[i])
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _tilted(older: Tile, newer: Tile, flat: Tile, rows: float, out: Tile) -> None:
+    """Weights count up from the oldest row, so the newer part is heavier by the older part's rows."""
+    for i in range(len(out)):
+        out[i] = older[i] + (newer[i] + rows * flat[i])
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -266,23 +279,16 @@ def slide_weighted(flat: Tile, tilted: Tile, spare: Tile, n: int, d: int, width:
                 done_slope[:m] = slope[:m]
             else:
                 count = n - (have + size - 1) * width
-                older, s, w = done_slope[:count], level[have * width :], slope[have * width :]
-                s, w, to = s[:count], w[:count], next_slope[:count]
-                weight = float(have)
-                for i in range(count):
-                    to[i] = older[i] + (w[i] + weight * s[i])
+                cut = slice(have * width, have * width + count)
+                _tilted(done_slope[:count], slope[cut], level[cut], float(have), next_slope[:count])
                 done_slope, next_slope = next_slope, done_slope
             have += size
         if have == d:
             return done_slope
         m -= size * width
-        a, b, c = level[:m], level[size * width : size * width + m], other[:m]
-        for i in range(m):
-            c[i] = a[i] + b[i]
-        w_old, w_new, to = slope[:m], slope[size * width : size * width + m], other_slope[:m]
-        weight = float(size)
-        for i in range(m):
-            to[i] = w_old[i] + (w_new[i] + weight * b[i])
+        cut = slice(size * width, size * width + m)
+        _joined(level[:m], level[cut], other[:m])
+        _tilted(slope[:m], slope[cut], level[cut], float(size), other_slope[:m])
         level, other, slope, other_slope = other, level, other_slope, slope
         size *= 2
 
