@@ -300,3 +300,15 @@ def test_a_file_or_a_foreign_folder_is_no_run(alphaloom, config, tmp_path):
         assert code == 2
         assert "a run is a directory that a study wrote" in err
         assert "way out" in err
+
+
+def test_a_file_beside_the_prices_can_come_later(alphaloom, prices, tmp_path):
+    sectors = tmp_path / "sectors.csv"
+    sectors.write_text("ticker,sector\nAAA,tech\nBBB,oil\n")
+    code, _, err = alphaloom("data", "import", "--store", "market", "--sectors", sectors)
+    assert code == 2
+    assert "a first import needs prices" in err
+    assert alphaloom("data", "import", prices, "--store", "market")[0] == 0
+    code, out, _ = alphaloom("data", "import", "--store", "market", "--sectors", sectors)
+    assert code == 0
+    assert "All labels are as of one date" in out

@@ -232,8 +232,11 @@ def list_configs() -> None:
 
 @data_app.command("import")
 def import_data(
-    prices: Annotated[list[Path], typer.Argument(help="CSV or Parquet files of bars; a pattern in quotes works too.")],
     store: Annotated[Path, typer.Option(help="The directory of the store; made if it does not exist.")],
+    prices: Annotated[
+        list[Path] | None,
+        typer.Argument(help="CSV or Parquet files of bars, or a pattern in quotes; none to bring other files only."),
+    ] = None,
     columns: Annotated[list[str] | None, typer.Option("--map", help="OURS=THEIRS, for example date=Date.")] = None,
     sectors: Annotated[Path | None, typer.Option(help="Table of asset and labels.", show_default=False)] = None,
     labels: Annotated[list[str] | None, typer.Option(help="Label columns of --sectors [guessed].")] = None,
@@ -259,7 +262,7 @@ def import_data(
     pairs = _pairs("--map", columns or []), _pairs("--series", series or [])
     with progress() as tell:
         noticed = import_files(
-            prices, store, columns=pairs[0], series=pairs[1], sources=sources,
+            prices or [], store, columns=pairs[0], series=pairs[1], sources=sources,
             calendar=None if calendar == "none" else calendar, revise=revise, progress=tell,
         )  # fmt: skip
     out().print(validation_table(noticed))
