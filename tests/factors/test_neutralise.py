@@ -12,7 +12,7 @@ from alphaloom.factors.chain import design, neutralise, regress_out
 
 
 def oracle(y, xs, weights, labels):
-    """Least squares with explicit dummies, date by date; the solution of least length is one of many with this residual."""
+    """Least squares with explicit dummies, date by date; whichever solution is taken, the residual is the same."""
     out = np.full(y.shape, np.nan)
     for t in range(len(y)):
         ok = np.isfinite(y[t]) & np.isfinite(xs[:, t]).all(axis=0) & (labels[t] >= 0)
