@@ -317,12 +317,12 @@ def judge(
     lags: Any, need: int, sample: Any,
     ic: Any, rank_ic: Any, buckets: Any, turnover: Any, memory: Any, known: Any, sampled: Any,
 ) -> None:  # fmt: skip
-    """Hold the factors `columns` of `values` (T, N, B) against returns over H horizons.
+    """Hold the factors `columns` of `values` (B, T, N) against returns over H horizons.
 
     Out: ic, rank_ic (H, B, T), buckets (H, B, T, Q), turnover (B, T, Q), memory (L, B, T) rank autocorrelation,
     known (B, T) columns with a value, sampled (S, N, B) standardised ranks of the rows with sample[t] >= 0.
     """
-    T, N, _ = values.shape
+    _, T, N = values.shape
     H, Q, depth = len(t_order), turnover.shape[2], lags.max() + 1 if len(lags) else 1
     K = len(columns)
     keys, spare = np.empty(N, np.uint64), np.empty(N, np.uint64)
@@ -341,13 +341,13 @@ def judge(
             n = 0
             total = 0.0
             for j in range(N):
-                v = values[t, j, b]
+                v = values[b, t, j]
                 good = member[t, j] and np.isfinite(v)
                 holds[j] = good
                 mine[j] = 0
                 x[j] = v if good else 0.0
                 if good:
-                    u = np.uint64(bits[t, j, b])
+                    u = np.uint64(bits[b, t, j])
                     if v == 0.0:
                         u = np.uint64(0x80000000)
                     elif u >> np.uint64(31):
@@ -379,7 +379,7 @@ def judge(
                 # Ranks tell exactly whether a side varies; values only up to rounding.
                 if np.isfinite(rank_ic[h, b, t]):
                     sizes[0], sizes[1], sizes[2], squares[1] = n, m, pairs, t_facts[h, t, 3]
-                    ic[h, b, t] = _correlation(values[t, :, b], x, t_centred[h, t], holds, t_has[h, t], sizes, squares)
+                    ic[h, b, t] = _correlation(values[b, t], x, t_centred[h, t], holds, t_has[h, t], sizes, squares)
                 _bucket_sums(own, n, room, t_has[h, t], t_centred[h, t], t_facts[h, t, 2], pairs, sums, count)
                 buckets[h, b, t, :] = sums
             for a in range(len(lags)):

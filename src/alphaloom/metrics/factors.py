@@ -121,14 +121,15 @@ def factor_scores(
     """
     from alphaloom.metrics.factor_kernels import judge
 
-    given = np.ascontiguousarray(values, dtype=np.float32)
-    if given.ndim != 3 or given.shape[:2] != targets.member.shape:
-        raise AxisError("factors are (T, N, B)", found=f"{given.shape}, {targets.member.shape}", where="values")
+    if values.ndim != 3 or values.shape[:2] != targets.member.shape:
+        raise AxisError("factors are (T, N, B)", found=f"{values.shape}, {targets.member.shape}", where="values")
     if not 2 <= quantiles <= 100 or any(lag < 1 for lag in lags):
         raise DataError(
             "two to a hundred quantiles, lags of at least a bar", found=(quantiles, tuple(lags)), where="factor_scores"
         )
-    T, N, B = given.shape
+    T, N, B = values.shape
+    # The engine keeps its factors one after the other in memory, so this is no copy.
+    given = np.ascontiguousarray(np.moveaxis(values, 2, 0), dtype=np.float32)
     H, places = len(targets.horizons), np.full(T, -1, np.int64)
     places[list(sample)] = np.arange(len(sample))
     out: tuple[NDArray[Any], ...] = (

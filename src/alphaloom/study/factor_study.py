@@ -69,7 +69,7 @@ def analyse_factors(
     for done, batch in _batches(kept, view):
         if progress is not None:
             progress("factors", done, len(kept))
-        values = evaluate(batch, view).values[len(view) - len(span) :]
+        values = evaluate(batch, view, threads=threads).values[len(view) - len(span) :]
         found = judging.factor_scores(
             values, targets, quantiles=QUANTILES, lags=LAGS, min_pairs=MIN_PAIRS, sample=sample, threads=threads
         )
