@@ -308,6 +308,7 @@ def test_a_file_beside_the_prices_can_come_later(alphaloom, prices, tmp_path):
     code, _, err = alphaloom("data", "import", "--store", "market", "--sectors", sectors)
     assert code == 2
     assert "a first import needs prices" in err
+    assert not (tmp_path / "market").exists()
     assert alphaloom("data", "import", prices, "--store", "market")[0] == 0
     code, out, _ = alphaloom("data", "import", "--store", "market", "--sectors", sectors)
     assert code == 0

@@ -55,11 +55,16 @@ def import_market(
     tell("read", 0.0)
     sources = prices if isinstance(prices, Sequence) and not isinstance(prices, str) else [prices]
     bars = read_prices(list(sources), columns) if len(sources) else None
+    if bars is None and not target.manifest:
+        raise DataError(
+            "a first import needs prices",
+            found="no source",
+            where=str(store),
+            fix="name the files of prices; what stands beside them may come later",
+        )
     tables = _read_extras(files, tell)
     with locked(target.path), Commit(target.path) as commit:
         change = Change(read_manifest(target.path))
-        if bars is None and not change.old:
-            raise DataError("a first import needs prices", found="no source", where=str(store))
         _put_extras(change, commit, tables=tables, files=files)
         tell("check", 0.25)
         whole = _put_prices(change, commit, bars=bars, revise=files.revise)
