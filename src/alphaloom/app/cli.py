@@ -42,7 +42,7 @@ Store = Annotated[
     Path | None, typer.Option("--data", help="A store made by `alphaloom data import`.", show_default=False)
 ]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Override: dotted.key=value; may be repeated.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="The seed of everything random.", show_default=False)]
+Seed = Annotated[int | None, typer.Option("--seed", help="The seed of the study; data keep their own.", show_default=False)]
 
 
 def run_app() -> None:
