@@ -100,13 +100,16 @@ class Writer:
         if values.shape != expected or len(times) != stop - start:
             raise AxisError("a chunk has the rows that were asked for", found=values.shape, where=f"chunk {number}")
         stamps = np.ascontiguousarray(times.astype("datetime64[ns]").view(np.int64))
-        values = np.ascontiguousarray(values, dtype=self.layout.dtype)
-        note = {"times": _hash(stamps.data), "values": _hash(values.data)}
-        _overwrite(self.folder / "times.npy", stamps, start, self.layout.rows)
         if self.layout.format == "npy":
-            _overwrite(self.folder / "values.npy", values, start, self.layout.rows)
+            digest = _overwrite(self.folder / "values.npy", values, start, self.layout)
         else:
-            note["file"] = self._write_part(number, times, values)
+            digest = hashlib.sha256()
+            for block in _blocks(values, self.layout.dtype):
+                digest.update(block.data)
+        _overwrite(self.folder / "times.npy", stamps, start, self.layout)
+        note = {"times": _hash(stamps.data), "values": digest.hexdigest()}
+        if self.layout.format == "parquet":
+            note["file"] = self._write_part(number, times, values.astype(self.layout.dtype, copy=False))
         _write_json(self._note(number), note)
 
     def finish(self) -> None:
@@ -291,15 +294,30 @@ def _write_json(path: Path, document: Any) -> None:
         beside.unlink(missing_ok=True)
 
 
-def _overwrite(path: Path, rows: Grid, start: int, total: int) -> None:
-    """Put rows into their place of a `.npy` file by plain writes, which take no memory as mapped pages would."""
-    data = memoryview(rows).cast("B")
-    offset = path.stat().st_size - total * (data.nbytes // len(rows)) + start * (data.nbytes // len(rows))
+def _blocks(rows: Grid, dtype: str) -> Iterator[Grid]:
+    """Rows in the order of the axes, a few megabytes at a time: the engine keeps them factor by factor."""
+    step = max(1, _BLOCK // max(1, rows[:1].nbytes))
+    for a in range(0, len(rows), step):
+        yield np.ascontiguousarray(rows[a : a + step], dtype=dtype)
+
+
+def _overwrite(path: Path, rows: Grid, start: int, layout: Layout) -> Any:
+    """Put rows into their place of a `.npy` file by plain writes, which take no memory as mapped pages would.
+
+    Returns the hash of the bytes written.
+    """
+    dtype = layout.dtype if rows.ndim == 3 else "<i8"
+    one = int(np.prod(rows.shape[1:])) * np.dtype(dtype).itemsize
+    digest = hashlib.sha256()
     with path.open("r+b", buffering=0) as file:
-        file.seek(offset)
-        while data.nbytes:
-            data = data[file.write(data) :]
+        file.seek(path.stat().st_size - (layout.rows - start) * one)
+        for block in _blocks(rows, dtype):
+            digest.update(block.data)
+            data = memoryview(block).cast("B")
+            while data.nbytes:
+                data = data[file.write(data) :]
         os.fsync(file.fileno())
+    return digest
 
 
 def _mapped(path: Path) -> Grid:

@@ -75,6 +75,7 @@ class _Job:
     factors: FactorSet
     source: Panel | Rows
     writer: Writer
+    threads: int
 
     def __call__(self, stretch: _Stretch) -> int:
         before = max(0, stretch.start - self.factors.lookback)
@@ -85,8 +86,9 @@ class _Job:
                 found=f"{len(panel.assets)} assets",
                 where=f"rows {before}:{stretch.stop}",
             )
-        values = evaluate(self.factors, panel, dtype=self.writer.layout.dtype).values[stretch.start - before :]
-        self.writer.write(stretch.number, panel.times[stretch.start - before :], values)
+        values = evaluate(self.factors, panel, dtype=self.writer.layout.dtype, threads=self.threads).values
+        own = slice(stretch.start - before, None)
+        self.writer.write(stretch.number, panel.times[own], values[own])
         return stretch.stop - stretch.start
 
 
@@ -104,6 +106,7 @@ def evaluate_chunks(
     memory_limit: int = 1 << 30,
     format: Format = "npy",
     dtype: DTypeLike = np.float32,
+    threads: int = 1,
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> ChunkedFeatures:
@@ -112,7 +115,8 @@ def evaluate_chunks(
     The bits are those of one `evaluate` over everything, whatever the size of the chunks and whoever computes them. A
     run that was stopped goes on where it was: a finished chunk of the same factors, source and size is kept. `npy`
     gives one memory-mapped array, `parquet` a data set of one file per chunk. Without `rows_per_chunk` a chunk is as
-    long as `memory_limit` bytes of one worker allow. `progress(done, all)` counts rows.
+    long as `memory_limit` bytes of one worker allow. Each chunk is computed by `threads`; an executor maps over chunks,
+    and its workers must see the folder. `progress(done, all)` counts rows.
     Raises: FormulaError for a name that the panel lacks, AxisError for a source without rows or with changing assets,
     DataError where the folder holds something else.
     """
@@ -131,7 +135,7 @@ def evaluate_chunks(
     layout = Layout(format, kind.str, total, size, first.assets, factors.names, _identity(factors, source))
     writer = Writer(Path(out), layout)
     kept = writer.prepare()
-    job = _Job(factors, source, writer)
+    job = _Job(factors, source, writer, threads)
     missing = [_Stretch(k, a, min(a + size, total)) for k, a in enumerate(range(0, total, size)) if k not in kept]
     done = total - sum(stretch.stop - stretch.start for stretch in missing)
     for rows in (executor or _Here()).map(job, missing):
