@@ -30,10 +30,12 @@ _LEFT = {"add": "add", "mul": "mul", "div": "rdiv", "minimum": "minimum", "maxim
 _LEFT |= {"less": "greater", "less_equal": "greater_equal", "equal": "equal", "not_equal": "not_equal"}
 # Over one row these give the row itself.
 _SELF = ("ts_sum", "ts_mean", "ts_product", "ts_min", "ts_max", "decay_linear")
-_FULL_ONLY = ("ts_slope", "ts_rsquare", "ts_resi", "ts_skew", "ts_kurt", "ts_product")
+_FULL_ONLY = ("ts_skew", "ts_kurt", "ts_product")
+# Windows kept in order cost as many steps as they have rows.
+_ORDERED_ROWS = 500
 _WINDOWS = (
     *("ts_sum", "ts_mean", "decay_linear", "ts_rank", "ts_var", "ts_std", "ts_zscore", "ts_cov", "ts_corr"),
-    *("ts_beta", "ts_resid", "ts_min", "ts_max", *_FULL_ONLY),
+    *("ts_beta", "ts_resid", "ts_min", "ts_max", "ts_slope", "ts_rsquare", "ts_resi", *_FULL_ONLY),
 )
 _AGES = ("ts_argmax", "ts_argmin", "ts_days_since_max", "ts_days_since_min")
 _ROWS = ("rank", "scale", "demean", "zscore", "cs_mean", "cs_std", "indneutralize", "group_mean", "group_zscore")
@@ -150,16 +152,19 @@ class Graph:
     def _window(self, op: str, args: tuple[int, ...], literals: tuple[Literal_, ...]) -> int:
         """A window operator: by its fast kernel where the set's options allow it."""
         whole = Node(op, args, literals, "whole")
-        if op not in (*_WINDOWS, *_AGES, "ts_count"):
+        if op not in (*_WINDOWS, *_AGES, "ts_count", "ts_quantile", "ts_median"):
             return self._put(whole)
         d = int(literals[0])
         least = needed(self.options.min_periods, d)
+        if op in ("ts_quantile", "ts_median"):
+            q = literals[1] if op == "ts_quantile" else 0.5
+            return self._put(whole if d > _ORDERED_ROWS else Node("ts_quantile", args, (d, least, q)))
         if op == "ts_count":
             told = self._put(Node("scalar", args, ("told", 0.0)))
             return self._put(Node("ts_sum", (told,), (d, least)))
-        if op in (*_FULL_ONLY, *_AGES) and least < d:
+        if op in _FULL_ONLY and least < d:
             return self._put(whole)
-        if op in ("ts_min", "ts_max") and 1 < least < d:
+        if op in ("ts_min", "ts_max", *_AGES) and 1 < least < d:
             enough = self._put(Node("counted", args, (d, least)))
             best = self._put(Node(op, args, (d, 1)))
             return self._put(Node("mul", (best, enough)))

@@ -157,6 +157,9 @@ def _call(step: Step, inputs: list[Array], width: int, options: Options) -> Call
         return cell.constant, (np.float32(literals[0]),)
     if op == "where":
         return cell.choose, (*inputs,)
+    if op == "ts_quantile":
+        d, least, q = literals
+        return window.quantiles, (*inputs, width, int(d), int(least), float(q))
     return _window_call(op, inputs, width, [int(value) for value in literals], options)
 
 
@@ -179,11 +182,11 @@ def _window_call(op: str, inputs: list[Array], width: int, sizes: list[int], opt
         return window.extreme, (*whole[:-1], sizes[1] < sizes[0], 1.0 if op == "ts_max" else -1.0)
     if op.startswith(("ts_argm", "ts_days")):
         sign = 1.0 if op.endswith("max") else -1.0
-        return window.extreme_age, (*whole[:-1], sign, op.startswith("ts_argm"))
+        return window.extreme_age, (*whole[:-1], sizes[1] < sizes[0], sign, op.startswith("ts_argm"))
     if op in moment.SINGLE:
         return moment.single, (moment.SINGLE.index(op), *whole)
     if op in moment.PAIR:
         return moment.paired, (moment.PAIR.index(op), *whole, options.zero_variance_corr == "zero")
     if op in moment.LINE:
-        return moment.line, (moment.LINE.index(op), *whole[:-1])
+        return moment.line, (moment.LINE.index(op), *whole)
     return moment.higher, (op == "ts_kurt", *whole[:-1], options.moments == "population")

@@ -37,7 +37,7 @@ def _variances(total: Tile, square: Tile, count: Tile, least: int, root: bool, t
         k = count[i]
         mean = total[i] / k
         spread = square[i] / k - mean * mean
-        # A sum of unknown values is no number, and no number is not below the floor. One value has no variance: 0 * inf.
+        # A sum of unknown values is no number, and none is below the floor. One value has no variance: 0 * inf.
         spread = (0.0 if spread <= FLAT * (mean * mean) else spread) * (k / (k - 1.0))
         to[i] = plain(np.float32(np.sqrt(spread) if root else spread)) if k >= least else NAN
 
@@ -210,16 +210,49 @@ def _lines(code: int, x: Tile, total: Tile, tilted: Tile, square: Tile, d: int, 
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def line(code: int, x: Tile, width: int, d: int, out: Tile) -> None:
-    """Slope of the line through the last d values, its fit, or today's distance from it; every value known."""
-    rows = block_rows(d)
+def _lines_of_known(
+    code: int, x: Tile, total: Tile, tilted: Tile, square: Tile, known_rows: Tile, d: int, least: int, to: Tile
+) -> None:
+    """The same over known values: `known_rows` holds their number, their places' sum and their squared places' sum."""
+    count, places, places2 = known_rows[0], known_rows[1], known_rows[2]
+    for i in range(len(to)):
+        k = count[i]
+        mean, middle = total[i] / k, places[i] / k
+        reach = places2[i] / k - middle * middle
+        slope = (tilted[i] / k - middle * mean) / reach
+        spread = square[i] / k - mean * mean
+        fit = slope * slope * reach / spread
+        fit = np.nan if spread <= FLAT * (mean * mean) else (1.0 if fit > 1.0 else fit)
+        rest = np.float64(x[i]) - mean - slope * (d - middle)
+        value = slope if code == 0 else (fit if code == 1 else rest)
+        to[i] = plain(np.float32(value)) if k >= least else NAN
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _known_places(x: Tile, start: int, m: int, width: int, d: int, level: Tile, found: Tile) -> None:
+    """How many cells of each window are known, and the sums of their places 1..d and of the squares of these."""
+    found[:, :m] = 0.0
+    for back in range(d):
+        known(x, start - back * width, m, level)
+        place = float(d - back)
+        for power in range(3):
+            weight, sums = place**power, found[power]
+            for i in range(m):
+                sums[i] += weight * level[i]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def line(code: int, x: Tile, width: int, d: int, least: int, out: Tile) -> None:
+    """Slope of the line through the last d values, its fit, or today's distance from it."""
+    rows, skip = block_rows(d), least < d
     size = (rows + d) * width
     cells, level, other, extra = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
     total, square, spare = np.empty(size), np.empty(size), np.empty((4, size))
+    places = np.empty((3, size if skip else 0))
     for start in range(0, len(out), rows * width):
         m = min(rows * width, len(out) - start)
         first, n = start - (d - 1) * width, m + (d - 1) * width
-        entered(x, first, n, np.nan, cells)
+        entered(x, first, n, 0.0 if skip else np.nan, cells)
         level[:n] = cells[:n]
         slide(level, other, total, extra, n, d, width)
         if code == 1:
@@ -227,7 +260,12 @@ def line(code: int, x: Tile, width: int, d: int, out: Tile) -> None:
             slide(level, other, square, extra, n, d, width)
         level[:n] = cells[:n]
         tilted = slide_weighted(cells, level, spare, n, d, width)
-        _lines(code, x[start : start + m], total, tilted, square, d, out[start : start + m])
+        today, to = x[start : start + m], out[start : start + m]
+        if skip:
+            _known_places(x, start, m, width, d, level, places)
+            _lines_of_known(code, today, total, tilted, square, places, d, least, to)
+        else:
+            _lines(code, today, total, tilted, square, d, to)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

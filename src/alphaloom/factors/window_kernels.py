@@ -24,6 +24,7 @@ __all__ = [
     "extreme_age",
     "filled",
     "multiplied",
+    "quantiles",
     "ranked",
     "slide",
     "summed",
@@ -230,21 +231,21 @@ def extreme(x: Tile, width: int, d: int, skip: bool, sign: float, out: Tile) -> 
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def extreme_age(x: Tile, width: int, d: int, sign: float, place: bool, out: Tile) -> None:
-    """How many rows ago the extreme was, the earliest of ties; `place` counts from the oldest row instead."""
+def extreme_age(x: Tile, width: int, d: int, skip: bool, sign: float, place: bool, out: Tile) -> None:
+    """How many rows ago the extreme was, the earliest of ties; `place` counts from the oldest row that exists."""
     rows = block_rows(d)
     cells = (rows + d) * width
     level, other = np.empty(cells, np.float32), np.empty(cells, np.float32)
     age, other_age = np.empty(cells, np.float32), np.empty(cells, np.float32)
-    turn = np.float32(sign)
+    absent, turn = (-INF if skip else INF), np.float32(sign)
     for start in range(0, len(out), rows * width):
         m = min(rows * width, len(out) - start)
         first, n = start - (d - 1) * width, m + (d - 1) * width
         ahead = min(max(0, -first), n)
-        level[:ahead] = INF
+        level[:ahead] = absent
         source, to = x[first + ahead : first + n], level[ahead:n]
         for i in range(len(to)):
-            to[i] = source[i] * turn if source[i] == source[i] else INF
+            to[i] = source[i] * turn if source[i] == source[i] else absent
         age[:n] = ZERO
         size, left = 1, n
         while size < d:
@@ -255,9 +256,14 @@ def extreme_age(x: Tile, width: int, d: int, sign: float, place: bool, out: Tile
             level, other, age, other_age = other, level, other_age, age
             size += step
         to = out[start : start + m]
-        whole = np.float32(d)
-        for i in range(m):
-            to[i] = NAN if level[i] == INF else (whole - age[i] if place else age[i])
+        if not place:
+            for i in range(m):
+                to[i] = NAN if level[i] == absent else age[i]
+        else:
+            for t in range(m // width):
+                there = np.float32(min(d, start // width + t + 1))
+                for i in range(t * width, (t + 1) * width):
+                    to[i] = NAN if level[i] == absent else there - age[i]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -367,3 +373,41 @@ def filled(x: Tile, width: int, d: int, out: Tile) -> None:
             if cell == cell:
                 last, value = t, cell
             out[t * width + j] = value if t - last <= d else NAN
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _replaced(kept: Tile, gone: Any, come: Any, to: Tile) -> None:
+    """A sorted list with one value taken out and one put in; both lists stand between two guards."""
+    d = len(kept) - 2
+    left, here, right, target = kept[:d], kept[1 : d + 1], kept[2 : d + 2], to[1 : d + 1]
+    for k in range(d):
+        before = left[k] if left[k] < gone else here[k]
+        after = here[k] if here[k] < gone else right[k]
+        low = after if after < come else come
+        target[k] = before if before > low else low
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def quantiles(x: Tile, width: int, d: int, least: int, q: float, out: Tile) -> None:
+    """Linear quantile of the known values, from a window kept in order; infinity stands for what is not known."""
+    T = len(x) // width
+    kept, other = np.empty(d + 2, np.float32), np.empty(d + 2, np.float32)
+    for j in range(width):
+        kept[:] = INF
+        other[:] = INF
+        kept[0] = other[0] = -INF
+        count = 0
+        for t in range(T):
+            come, gone = x[t * width + j], x[(t - d) * width + j] if t >= d else NAN
+            count += int(come == come) - int(gone == gone)
+            come, gone = come if come == come else INF, gone if gone == gone else INF
+            if come != gone:
+                _replaced(kept, gone, come, other)
+                kept, other = other, kept
+            value = NAN
+            if count >= least:
+                place = q * (count - 1)
+                low = int(place)
+                a, b = np.float64(kept[1 + low]), np.float64(kept[1 + min(low + 1, count - 1)])
+                value = np.float32(a + (place - low) * (b - a)) + ZERO
+            out[t * width + j] = value
