@@ -130,6 +130,28 @@ def test_small_moves_on_large_levels_keep_their_digits_in_float32(device):
         assert np.isfinite(narrow[60:]).all()
 
 
+def test_no_kernel_unfolds_its_windows():
+    """With blocks of 64 KiB no array of a whole run is larger than the panel's own, however long the windows."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Largest(TorchDispatchMode):
+        size = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            made = func(*args, **(kwargs or {}))
+            for tensor in made if isinstance(made, (tuple, list)) else [made]:
+                if isinstance(tensor, torch.Tensor):
+                    self.size = max(self.size, tensor.untyped_storage().nbytes())
+            return made
+
+    panel = rough_panel(2000, 64, 13)
+    for operator in OPERATORS:
+        if operator.family != "elementwise":
+            with Largest() as seen:
+                evaluate_torch_one(formula(operator, 120), panel, batch_bytes=1 << 16)
+            assert seen.size <= 2000 * 64 * 4, operator.name
+
+
 def test_the_moving_median_is_right_for_every_length():
     rng = np.random.default_rng(3)
     x = np.round(rng.normal(0, 2, (60, 3)), 1)

@@ -60,7 +60,7 @@ def _demean(_: Setting, x: Tensor) -> Tensor:
 
 
 def _zscore(_: Setting, x: Tensor) -> Tensor:
-    centred, _, count = _centred(x)
+    centred, _mean, count = _centred(x)
     deviation = _deviation(centred, count)
     return centred / torch.where(deviation == 0.0, 1.0, deviation)
 
@@ -70,7 +70,7 @@ def _cs_mean(_: Setting, x: Tensor) -> Tensor:
 
 
 def _cs_std(_: Setting, x: Tensor) -> Tensor:
-    centred, _, count = _centred(x)
+    centred, _mean, count = _centred(x)
     return _deviation(centred, count).expand(x.shape)
 
 
@@ -206,7 +206,7 @@ def _group_mean(_: Setting, x: Tensor, groups: Tensor) -> Tensor:
 
 
 def _group_zscore(_: Setting, x: Tensor, groups: Tensor) -> Tensor:
-    centred, _, deviation = _group_parts(x, groups)
+    centred, _mean, deviation = _group_parts(x, groups)
     return centred / torch.where(deviation == 0.0, 1.0, deviation)
 
 

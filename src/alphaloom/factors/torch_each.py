@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from alphaloom.factors.torch_blocks import Each, Setting
+from alphaloom.factors.torch_blocks import Each, Setting, spoiled
 
 __all__ = ["EACH"]
 
@@ -40,11 +40,12 @@ def _power(x: Tensor, y: Tensor) -> Tensor:
     if usual is not None:
         return usual(x)
     exponent, base = y.double(), x.double()
-    size = torch.exp(exponent * torch.log(base.abs()))
-    size = torch.where(exponent == 0.0, 1.0, size)
-    size = torch.where((base < 0.0) & (torch.remainder(exponent, 2.0) == 1.0), -size, size)
-    size = torch.where((base < 0.0) & (exponent != torch.floor(exponent)), math.nan, size)
-    return _known(size, base, exponent).to(x.dtype)
+    # Of known numbers only 0 * log(0) is not a number here, and 0 to the power 0 is 1.
+    size = torch.nan_to_num_(exponent * torch.log(base.abs()), nan=0.0, posinf=math.inf, neginf=-math.inf).exp_()
+    negative = base < 0.0
+    flipped = negative & (torch.remainder(exponent, 2.0) == 1.0)
+    size.mul_(1.0 - 2.0 * flipped.to(size.dtype))
+    return _known(spoiled(size, negative & (exponent != torch.floor(exponent))), base, exponent).to(x.dtype)
 
 
 _USUAL_POWERS: dict[float, Callable[[Tensor], Tensor]] = {

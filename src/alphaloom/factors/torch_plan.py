@@ -126,4 +126,4 @@ def _largest(ready: list[Expr]) -> tuple[Expr, ...]:
     classes: dict[tuple[object, ...], list[Expr]] = {}
     for node in ready:
         classes.setdefault(_likeness(node) or (), []).append(node)
-    return tuple(max(classes.values(), key=len))
+    return tuple(max(classes.values(), key=lambda nodes: len(nodes)))
