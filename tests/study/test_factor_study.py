@@ -74,6 +74,7 @@ def test_numbers_equal_those_of_one_factor_alone(found, panel):
         assert found.decay["rank_ic_se"][0, h] == pytest.approx(facts["mean"] / facts["t"])
         buckets = ranking.quantile_returns(tip, later)
         assert found.quantiles[0, h] == pytest.approx(np.nanmean(buckets, axis=0), abs=1e-7)
+        assert column(found, "strongest_horizon")["tip"] == 1
         if h == 0:
             assert found.rank_ic[:, 0] == pytest.approx(daily, abs=1e-6, nan_ok=True)
             for name, key in (("rank_ic_ir", "ir"), ("rank_ic_annual_ir", "annual_ir"), ("hit_rate", "hit_rate")):

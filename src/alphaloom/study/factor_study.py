@@ -140,6 +140,8 @@ def _reduced(found: judging.FactorScores, span: Panel, horizons: tuple[int, ...]
         tests = [judging.mean_tests(series[h], lag=horizons[h] - 1) for h in range(H)]
         out |= {name: _beside(t.mean for t in tests), f"{name}_se": _beside(t.error for t in tests)}
         out[f"{name}_t"] = tests[0].t
+    size = np.where(np.isfinite(out["rank_ic"]), np.abs(out["rank_ic"]), -1.0)
+    out["strongest_horizon"] = np.array(horizons, np.int64)[size.argmax(axis=1)]
     daily = found.rank_ic[0]
     known = np.isfinite(daily)
     out["dates"] = known.sum(axis=1)
@@ -191,7 +193,6 @@ def _table(kept: FactorSet, whole: dict[str, NDArray[Any]], clusters: NDArray[np
     reach = _NORMAL.inv_cdf(0.975)
     ratio = _ratio(mean, whole["std"])
     halves = whole["first_half"] * whole["second_half"]
-    strongest = np.where(np.isfinite(whole["rank_ic"]), np.abs(whole["rank_ic"]), -1.0).argmax(axis=1)
     return {
         "name": np.array(kept.names, dtype=object),
         "family": np.array([factor.family for factor in kept.factors], dtype=object),
@@ -208,7 +209,7 @@ def _table(kept: FactorSet, whole: dict[str, NDArray[Any]], clusters: NDArray[np
         "rank_ic_annual_ir": ratio * np.sqrt(whole["periods"]),
         "hit_rate": whole["hit_rate"],
         "dates": whole["dates"].astype(np.int64),
-        "strongest_horizon": strongest.astype(np.int64),
+        "strongest_horizon": whole["strongest_horizon"],
         "spread": whole["spread"][:, 0],
         "spread_t": whole["spread_t"],
         "monotonicity": whole["monotonicity"],
