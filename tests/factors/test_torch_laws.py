@@ -212,6 +212,22 @@ def test_the_schedule_computes_every_part_once_in_order_and_frees_it_after_its_l
     assert max(map(len, batches)) == 2  # the means of x and y over 5 rows run together
 
 
+def test_what_is_held_to_run_together_stays_within_the_given_number():
+    roots = list(dict.fromkeys(factor.expr for factor in load_library("alpha101").factors))
+    lengths = []
+    for held in (0, 60, 100, 10_000):
+        alive, most, count = 0, 0, 0
+        for step in steps(roots, PLAIN, held):
+            alive += len(step.nodes)
+            most, count = max(most, alive), count + 1
+            alive -= len(step.freed)
+        assert alive == 0
+        assert most <= max(held, 45)
+        lengths.append(count)
+    assert lengths == sorted(lengths, reverse=True)
+    assert lengths[-1] < 0.8 * lengths[0]
+
+
 def test_series_numbers_and_a_later_overflow():
     panel = rough_panel(30, 4, 9)
     index = panel.series["index"].astype(np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -37,26 +37,48 @@ def operands(expr: Expr, options: Options) -> tuple[Expr, ...]:
 def steps(roots: Sequence[Expr], options: Options, held: int) -> Iterator[Step]:
     """The schedule of a whole set.
 
-    Formulas are taken in groups of at most `held` parts, one formula at least. Inside a group the parts whose operands
-    exist and that differ in their series alone form one step: a device with a costly start of every operation runs
-    them at once. A part is freed after its last use anywhere in the set.
+    As many formulas are taken together as leave at most `held` values alive at once, one formula at least. Among them
+    the parts whose operands exist and that differ in their series alone form one step: a device with a costly start of
+    every operation runs them at once. A part is freed after its last use anywhere in the set.
     """
-    uses = _use_counts(roots, options)
-    wanted = set(roots)
-    for group in _groups(roots, options, held):
-        for nodes in _batches(group, options):
-            freed = []
-            for node in nodes:
-                for operand in operands(node, options):
-                    uses[operand] -= 1
-                    if not uses[operand]:
-                        freed.append(operand)
-            done = tuple(node for node in nodes if node in wanted)
-            for node in done:
-                uses[node] -= 1
-                if not uses[node]:
-                    freed.append(node)
-            yield Step(nodes, done, tuple(freed))
+    wanted, uses, seen = set(roots), _use_counts(roots, options), set[Expr]()
+    start, size, alive = 0, len(roots) if held else 1, 0
+    while start < len(roots):
+        size = min(size, len(roots) - start)
+        tried = set(seen)
+        parts = _new_parts(roots[start : start + size], options, tried)
+        # Depth first holds the fewest values.
+        batches = _batches(parts, options) if size > 1 else ((part,) for part in parts)
+        left = uses.copy()
+        made = [_step(batch, wanted, left, options) for batch in batches]
+        most, alive_after = _lives(made, alive)
+        if most > held and size > 1:
+            size = (size + 1) // 2
+            continue
+        yield from made
+        seen, uses, alive = tried, left, alive_after
+        start += size
+        size = 2 * size if held else 1
+
+
+def _step(nodes: tuple[Expr, ...], wanted: set[Expr], uses: Counter[Expr], options: Options) -> Step:
+    """What may be handed out and freed after these parts; `uses` is counted down."""
+    done = tuple(node for node in nodes if node in wanted)
+    freed = []
+    for read in (*(operand for node in nodes for operand in operands(node, options)), *done):
+        uses[read] -= 1
+        if not uses[read]:
+            freed.append(read)
+    return Step(nodes, done, tuple(freed))
+
+
+def _lives(made: Sequence[Step], alive: int) -> tuple[int, int]:
+    """How many values live at once at most, and at the end."""
+    most = alive
+    for step in made:
+        most = max(most, alive + len(step.nodes))
+        alive += len(step.nodes) - len(step.freed)
+    return most, alive
 
 
 def _use_counts(roots: Sequence[Expr], options: Options) -> Counter[Expr]:
@@ -83,34 +105,35 @@ def _new_parts(roots: Iterable[Expr], options: Options, seen: set[Expr]) -> list
     return found
 
 
-def _groups(roots: Sequence[Expr], options: Options, held: int) -> Iterator[list[list[Expr]]]:
-    """Groups of formulas, each formula as the parts that it adds, operands first."""
-    seen: set[Expr] = set()
-    group: list[list[Expr]] = []
-    for root in roots:
-        parts = _new_parts([root], options, seen)
-        if group and sum(map(len, group)) + len(parts) > held:
-            yield group
-            group = []
-        group.append(parts)
-    if group:
-        yield group
+def _batches(parts: Sequence[Expr], options: Options) -> Iterator[tuple[Expr, ...]]:
+    """Parts in an order that respects their operands: single cells at once, then the largest class of like parts."""
+    new = set(parts)
+    lacking = {node: new.intersection(operands(node, options)) for node in parts}
+    users: dict[Expr, list[Expr]] = {}
+    for node in parts:
+        for operand in lacking[node]:
+            users.setdefault(operand, []).append(node)
+    cheap: deque[Expr] = deque()
+    classes: dict[tuple[object, ...], list[Expr]] = {}
 
+    def admit(node: Expr) -> None:
+        likeness = _likeness(node)
+        if likeness is None:
+            cheap.append(node)
+        else:
+            classes.setdefault(likeness, []).append(node)
 
-def _batches(group: list[list[Expr]], options: Options) -> Iterator[tuple[Expr, ...]]:
-    if len(group) == 1:
-        # Depth first holds the fewest values.
-        yield from ((node,) for node in group[0])
-        return
-    waiting = [node for parts in group for node in parts]
-    missing = set(waiting)
-    while waiting:
-        ready = [node for node in waiting if missing.isdisjoint(operands(node, options))]
-        cheap = [node for node in ready if _likeness(node) is None]
-        batch = (cheap[0],) if cheap else _largest(ready)
-        yield batch
-        missing.difference_update(batch)
-        waiting = [node for node in waiting if node in missing]
+    for node in parts:
+        if not lacking[node]:
+            admit(node)
+    while cheap or classes:
+        batch = [cheap.popleft()] if cheap else classes.pop(max(classes, key=lambda likeness: len(classes[likeness])))
+        yield tuple(batch)
+        for done in batch:
+            for user in users.get(done, ()):
+                lacking[user].discard(done)
+                if not lacking[user]:
+                    admit(user)
 
 
 def _likeness(node: Expr) -> tuple[object, ...] | None:
@@ -120,10 +143,3 @@ def _likeness(node: Expr) -> tuple[object, ...] | None:
     kinds = BY_NAME[node.op].arguments
     fixed = (arg.value for arg, kind in zip(node.args, kinds, strict=True) if kind.kind != "series")
     return (node.op, *fixed)
-
-
-def _largest(ready: list[Expr]) -> tuple[Expr, ...]:
-    classes: dict[tuple[object, ...], list[Expr]] = {}
-    for node in ready:
-        classes.setdefault(_likeness(node) or (), []).append(node)
-    return tuple(max(classes.values(), key=lambda nodes: len(nodes)))
