@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import signal
@@ -295,6 +296,19 @@ def test_workers_neither_read_the_terminal_nor_confuse_their_words_with_results(
     assert list(crew.map(jobs.read_standard_input, [0])) == ["nothing"]
     assert list(processes(2).map(jobs.talk, range(3))) == [0, 1, 2]
     assert capfd.readouterr().out.count("a word") == 3
+
+
+def test_a_system_that_refuses_processes_or_memory_is_an_error_with_a_way_out(monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOMEM, "no room")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(WorkerError, match=r"no room.*fewer workers"):
+        list(processes(2).map(jobs.square, range(3)))
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    with pytest.raises(WorkerError, match=r"8,000 bytes.*no room"):
+        list(processes(2).map(jobs.Rows(np.ones(1000)), range(3)))
 
 
 @pytest.mark.parametrize("settings", [{"count": 0}, {"threads": 0}, {"attempts": 0}, {"ahead": 0}])

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from alphaloom.compute.outcome import Outcome, lost
+from alphaloom.compute.outcome import Outcome, WorkerError, lost
 from alphaloom.compute.parcel import Memory, Parcel, pack
 from alphaloom.compute.wire import receive, send
 
@@ -34,6 +34,11 @@ _THREAD_COUNTS = (
 )
 _PULSE = 1.0  # seconds between looks at workers whose socket somebody else may hold open
 _FAREWELL = 5.0  # seconds that an idle worker has to end by itself
+
+
+def _refused(rule: str, error: OSError) -> WorkerError:
+    fix = "use fewer workers, or a work that carries less"
+    return WorkerError(rule, found=error.strerror or str(error), where="processes", fix=fix)
 
 
 @contextmanager
@@ -58,13 +63,17 @@ class _Worker:
         paths = [entry or os.getcwd() for entry in sys.path]  # noqa: PTH109
         # A fresh interpreter: nothing is forked, so no lock or thread pool is copied in the middle of something, and
         # the script that started all this is not run a second time.
-        with theirs, _interrupts_held_back():
-            self.process = subprocess.Popen(
-                [*command, "-c", _START, str(theirs.fileno()), json.dumps(paths)],
-                stdin=subprocess.PIPE,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, **dict.fromkeys(_THREAD_COUNTS, str(threads)), "OMP_WAIT_POLICY": "PASSIVE"},
-            )
+        try:
+            with theirs, _interrupts_held_back():
+                self.process = subprocess.Popen(
+                    [*command, "-c", _START, str(theirs.fileno()), json.dumps(paths)],
+                    stdin=subprocess.PIPE,
+                    pass_fds=[theirs.fileno()],
+                    env={**os.environ, **dict.fromkeys(_THREAD_COUNTS, str(threads)), "OMP_WAIT_POLICY": "PASSIVE"},
+                )
+        except OSError as error:
+            self.line.close()
+            raise _refused("the system must be able to start a worker", error) from error
 
     def end(self, *, at_once: bool) -> str:
         """Take leave of the process and say how it ended."""
@@ -140,7 +149,10 @@ class Crew:
             old, self._memory = self._memory, None
             if old is not None:
                 old.close()
-            self._memory = Memory(parcel)
+            try:
+                self._memory = Memory(parcel)
+            except OSError as error:
+                raise _refused(f"the arrays of the work, {parcel.size:,} bytes, must fit into memory", error) from error
             self._memory_number += 1
         if not (same and self._work is not None and self._work.head == parcel.head):
             self._work_number += 1
