@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -69,8 +69,17 @@ class Graph:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.nodes: list[Node] = []
-        self._places: dict[Node, int] = {}
+        self.batches: list[int] = []
+        self._batch = 0
+        self._meanings: list[int] = []
+        self._known: dict[tuple[Any, ...], int] = {}
+        self._places: dict[tuple[int, int], int] = {}
         self._seen: dict[Expr, int] = {}
+
+    def begin(self, batch: int) -> None:
+        """Start another batch: what works on tiles is entered anew, so that nothing has to be kept for it."""
+        self._batch = batch
+        self._seen.clear()
 
     def add(self, expr: Expr) -> int:
         """The place of a formula's value; everything it needs is entered first."""
@@ -88,10 +97,16 @@ class Graph:
         return found
 
     def _put(self, node: Node) -> int:
-        if node not in self._places:
-            self._places[node] = len(self.nodes)
+        key = (node.op, tuple(self._meanings[arg] for arg in node.args), node.literals)
+        meaning = self._known.setdefault(key, len(self._known))
+        # A comparison of assets is dear and cheap to keep: it is done once for all batches.
+        place = (self._batch if node.place == "tile" else -1, meaning)
+        if place not in self._places:
+            self._places[place] = len(self.nodes)
             self.nodes.append(node)
-        return self._places[node]
+            self.batches.append(self._batch)
+            self._meanings.append(meaning)
+        return self._places[place]
 
     def _operation(self, expr: Expr) -> int:
         args: list[int] = []

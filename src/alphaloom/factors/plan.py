@@ -8,7 +8,7 @@ everything is done as late as possible, so that little has to be kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alphaloom.factors.expr import Expr
@@ -19,6 +19,8 @@ from alphaloom.factors.options import PLAIN, Options
 __all__ = ["Full", "Phase", "Plan", "Step", "plan", "plan_exprs"]
 
 WIDTH = 16
+# Formulas planned together: more share more, fewer keep less at a time.
+BATCH = 24
 
 
 @dataclass(frozen=True)
@@ -103,13 +105,19 @@ def _with_lookback(made: Plan, lookback: int) -> Plan:
 
 
 def plan_exprs(
-    exprs: Iterable[Expr], options: Options = PLAIN, *, shape: tuple[int, int], threads: int = 1, width: int = WIDTH
+    exprs: Sequence[Expr], options: Options = PLAIN, *, shape: tuple[int, int], threads: int = 1, width: int = WIDTH
 ) -> Plan:
     """The plan of some formulas; its look-back is not computed."""
     graph = Graph(options)
-    roots = [graph.add(expr) for expr in exprs]
+    distinct = list(dict.fromkeys(exprs))
+    places: dict[Expr, int] = {}
+    for k, expr in enumerate(distinct):
+        if k % BATCH == 0:
+            graph.begin(k // BATCH)
+        places[expr] = graph.add(expr)
+    roots = [places[expr] for expr in exprs]
     order = list(dict.fromkeys(roots))
-    schedule = _Schedule(graph.nodes, order)
+    schedule = _Schedule(graph.nodes, graph.batches, order)
     phases = tuple(schedule.phase(p) for p in range(schedule.count))
     return Plan(
         phases,
@@ -129,7 +137,8 @@ def plan_exprs(
 class _Schedule:
     """Assigns phases, registers and buffers."""
 
-    def __init__(self, nodes: list[Node], roots: list[int]) -> None:
+    def __init__(self, nodes: list[Node], batches: list[int], roots: list[int]) -> None:
+        self.batches = batches
         self.nodes, self.roots = nodes, {root: k for k, root in enumerate(roots)}
         self.users: list[list[int]] = [[] for _ in nodes]
         for k in self._reachable(roots):
@@ -156,10 +165,13 @@ class _Schedule:
     def _levels(self) -> dict[int, int]:
         """The phase of every node: as late as its users allow; a result is made as soon as it can be."""
         early: dict[int, int] = {}
+        base = batch = 0
         for k in sorted(self.live):
             node = self.nodes[k]
+            if self.batches[k] > batch:
+                batch, base = self.batches[k], max(early.values()) + 1
             steps = (early[arg] + (self._crosses(arg) and node.place == "tile") for arg in node.args)
-            early[k] = max(steps, default=0)
+            early[k] = max((base, *steps))
         late: dict[int, int] = {}
         for k in sorted(self.live, reverse=True):
             bounds = [late[u] - (self._crosses(k) and self.nodes[u].place == "tile") for u in self.users[k]]
@@ -229,11 +241,12 @@ class _Schedule:
                     uses[arg] += 1
         steps: list[Step] = []
         slots: list[int] = []
+        opened = 0
         held: dict[int, int] = {}
         for k in order:
             if not slots:
-                slots.append(self.registers)
-                self.registers += 1
+                slots.append(opened)
+                opened += 1
             held[k] = slot = slots.pop()
             steps.append(self._load(k, slot) if k in loaded else self._compute(k, slot, held))
             if k in targets:
@@ -245,6 +258,7 @@ class _Schedule:
                         slots.append(held[arg])
             if not uses[k]:
                 slots.append(slot)
+        self.registers = max(self.registers, opened)
         for k in loaded:
             if self.nodes[k].place != "leaf":
                 self._used(k, -1 - p)
