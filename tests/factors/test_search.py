@@ -10,6 +10,7 @@ import pytest
 
 from alphaloom.errors import AlphaloomError, AxisError, FormulaError
 from alphaloom.factors import evaluate_one, parse
+from alphaloom.factors.options import Options
 from alphaloom.factors.search import Evaluator
 from alphaloom.factors.search_cache import ArrayCache, Slots
 from alphaloom.market import Market
@@ -159,6 +160,51 @@ def test_values_agree_with_the_engine(panel, target):
     evaluator = Evaluator(panel, target, dtype=np.float64)
     for formula in [*formulas(40, seed=2), "adv20 * returns", "1", "close + 0 * close > 2"]:
         np.testing.assert_allclose(evaluator.values(formula), evaluate_one(formula, panel), rtol=1e-9, atol=1e-12)
+
+
+WINDOWED = (
+    "ts_sum",
+    "ts_mean",
+    "ts_var",
+    "ts_std",
+    "ts_skew",
+    "ts_kurt",
+    "ts_median",
+    "ema",
+    "ts_rank",
+    "decay_linear",
+)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Options(),
+        Options(zero_variance_corr="zero", moments="population"),
+        Options(min_periods=3),
+        Options(nan_compare="false", adv="money"),
+    ],
+    ids=str,
+)
+def test_the_searchs_own_windows_are_the_engines(panel, target, options):
+    close = panel["close"].copy()
+    # A constant stretch, a huge level with small steps, and a jump: what sums of powers are bad at.
+    close[10:40, 3], close[:, 4], close[50:, 5] = 7.0, 1e3 + close[:, 4] / close[0, 4], 1e6 * close[50:, 5]
+    known = panel.replace(fields={**panel.fields, "close": close.astype(np.float32).astype(float)})
+    evaluator = Evaluator(known, target, options=options)
+    texts = [f"{op}(close, {d})" for op in WINDOWED for d in (4, 7, 30, 89, 120)]
+    texts += [f"{op}(close, volume, {d})" for op in ("ts_corr", "ts_cov") for d in (3, 10, 44, 91)]
+    texts += [
+        "log(close - 40)",
+        "ts_quantile(close, 9, 0.3)",
+        "ts_median(close, 600)",
+        "adv20 > volume",
+        "log1p(close)",
+    ]
+    for text in texts:
+        np.testing.assert_allclose(
+            evaluator.values(text), evaluate_one(text, known, options=options), rtol=2e-3, atol=1e-5, err_msg=text
+        )
 
 
 def test_a_shared_part_is_computed_once(panel, target):

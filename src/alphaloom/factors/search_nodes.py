@@ -99,7 +99,7 @@ class FastNodes:
         node = _node(key)
         inputs = [values((graph, arg)) for arg in node.args]
         out = self._slots.take()
-        if self._quick and self._window(node, inputs, out):
+        if self._quick and self._quickly(node, inputs, out):
             return out
         if node.place == "whole":
             self._whole(node, inputs, out)
@@ -111,20 +111,27 @@ class FastNodes:
             kernel(*args, out.reshape(-1))
         return out
 
-    def _window(self, node: Node, inputs: list[Grid], out: Grid) -> bool:
-        """Windows that a search computes in its own way; False for all others."""
+    def _quickly(self, node: Node, inputs: list[Grid], out: Grid) -> bool:
+        """What a search computes in its own way; False for all others."""
         flat, to, width = [grid.reshape(-1) for grid in inputs], out.reshape(-1), out.shape[1]
         if node.op in windows.SINGLES:
-            windows.single(node.op, flat[0], width, int(node.literals[0]), to)
+            population = self._options.moments == "population"
+            windows.single(node.op, flat[0], width=width, d=int(node.literals[0]), population=population, out=to)
         elif node.op in windows.PAIRS:
             zero = self._options.zero_variance_corr == "zero"
             windows.paired(node.op, flat[0], flat[1], width=width, d=int(node.literals[0]), zero=zero, out=to)
         elif node.op in ("ts_median", "ts_quantile"):
-            share = 0.5 if node.op == "ts_median" else float(node.literals[1])
+            share = 0.5 if node.op == "ts_median" else float(node.literals[-1])
             windows.quantile(flat[0], width, int(node.literals[0]), share, to)
         elif node.op == "ema":
             d = int(node.literals[0])
             windows.averaged(flat[0], width, d, ema_terms(d), to)
+        elif node.op == "log":
+            # The engine takes logarithms in float64; a search takes those of float32, many at a time.
+            with np.errstate(invalid="ignore", divide="ignore"):
+                np.log(flat[0], out=to)
+            to[~np.isfinite(to)] = np.nan
+            to += np.float32(0.0)
         else:
             return False
         return True
