@@ -95,7 +95,12 @@ def test_ema_equals_the_textbook_recursion_once_warm():
 
 def test_correlation_of_two_points_is_a_sign():
     panel = column(1, 2, 4, 3)
-    assert evaluate_one("ts_corr(x, delay(x, 1), 2)", panel)[2:, 0] == pytest.approx([1.0, -1.0])
+    assert evaluate_one("ts_corr(x, delay(x, 1), 2)", panel)[2:, 0].tolist() == [1.0, -1.0]
+    steps = column(*np.cumsum(np.random.default_rng(0).normal(size=300)))
+    for options in (Options(), Options(min_periods=2)):
+        signs = evaluate_one("ts_corr(x, delay(x, 1), 2)", steps, options=options)[2:, 0]
+        # Not 0.9999999999999999: a rank would take such noise for an order.
+        assert set(signs.tolist()) == {1.0, -1.0}
 
 
 def test_correlation_with_a_constant_is_unknown_at_any_price_level():

@@ -151,7 +151,8 @@ def ts_corr(x: Grid, y: Grid, d: int, *, zero_variance_corr: ZeroVariance = "nan
 
     def make(state: State, _x: Grid, _y: Grid) -> Grid:
         mean_x, mean_y, xx, yy, xy = state
-        value = np.clip(xy / (np.sqrt(xx) * np.sqrt(yy)), -1.0, 1.0)
+        # Two points lie on a line: a sign, which rounding must not spread around 1 where ranks would see it.
+        value = np.sign(xy) if d == 2 else np.clip(xy / (np.sqrt(xx) * np.sqrt(yy)), -1.0, 1.0)
         value = np.where(_flat(mean_x, xx, d) | _flat(mean_y, yy, d), flat, value)
         return np.where(np.isnan(xy), np.nan, value)
 

@@ -208,7 +208,9 @@ def ts_corr(x: Grid, y: Grid, d: int, *, min_periods: MinPeriods, zero_variance_
     constant = 0.0 if zero_variance_corr == "zero" else np.nan
 
     def make(w: _Windows) -> Grid:
-        value = _cross(w) / (np.sqrt(w.power(2, 0)) * np.sqrt(w.power(2, 1)))
+        cross = _cross(w)
+        value = cross / (np.sqrt(w.power(2, 0)) * np.sqrt(w.power(2, 1)))
+        value = np.where(w.count == 2, np.sign(cross), value)
         value = np.where(w.flat(0) | w.flat(1), constant, np.clip(value, -1.0, 1.0))
         return np.where(w.count > 1, value, np.nan)
 
