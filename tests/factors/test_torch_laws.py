@@ -28,6 +28,8 @@ from alphaloom.factors import (  # noqa: E402
 )
 from alphaloom.factors.options import PLAIN, Options  # noqa: E402
 from alphaloom.factors.torch_backend import evaluate_torch, evaluate_torch_one  # noqa: E402
+from alphaloom.factors.torch_blocks import Each, Setting, Window, over_columns, over_rows  # noqa: E402
+from alphaloom.factors.torch_kernels import KERNELS  # noqa: E402
 from alphaloom.factors.torch_plan import operands, steps  # noqa: E402
 from alphaloom.panel import Panel  # noqa: E402
 
@@ -152,6 +154,32 @@ def test_no_kernel_unfolds_its_windows():
             assert seen.size <= 2000 * 64 * 4, operator.name
 
 
+@pytest.mark.parametrize("options", [PLAIN, Options(min_periods=2, nan_compare="false", zero_variance_corr="zero")])
+def test_every_kernel_stays_on_the_device_it_was_given(options):
+    """On torch's device without memory a tensor made elsewhere on the way is refused, or shows in the result."""
+    shape, setting = (40, 9), Setting(options, 1 << 20)
+    for operator in OPERATORS:
+        kinds = [argument.kind for argument in operator.arguments]
+        makers = {
+            "series": lambda _: torch.empty(shape, dtype=torch.float32, device="meta"),
+            "group": lambda _: torch.empty(shape, dtype=torch.int16, device="meta"),
+            "window": lambda _: 7,
+            "constant": lambda argument: CONSTANTS[argument.name],
+        }
+        operands_ = tuple(makers[argument.kind](argument) for argument in operator.arguments)
+        kernel, series = KERNELS[operator.name], kinds.count("series")
+        if isinstance(kernel, Each):
+            made = [kernel.kernel(setting, *operands_)]
+        elif isinstance(kernel, Window):
+            made = over_columns(kernel, [operands_, operands_], setting, series, 40)
+        elif operator.name in ("indneutralize", "group_mean", "group_zscore"):
+            continue  # these read one number back, the size of the largest group
+        else:
+            made = over_rows(kernel, [operands_, operands_], setting, operands_[0], (series, kinds.count("group")))
+        for tensor in made:
+            assert (tensor.device.type, tensor.dtype) == ("meta", torch.float32), operator.name
+
+
 def test_the_moving_median_is_right_for_every_length():
     rng = np.random.default_rng(3)
     x = np.round(rng.normal(0, 2, (60, 3)), 1)
@@ -212,7 +240,7 @@ def test_the_schedule_computes_every_part_once_in_order_and_frees_it_after_its_l
     assert max(map(len, batches)) == 2  # the means of x and y over 5 rows run together
 
 
-def test_what_is_held_to_run_together_stays_within_the_given_number():
+def test_what_is_held_to_run_together_stays_within_the_operands_number():
     roots = list(dict.fromkeys(factor.expr for factor in load_library("alpha101").factors))
     lengths = []
     for held in (0, 60, 100, 10_000):
