@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from alphaloom.errors import ConfigError, FormulaError
 from alphaloom.factors import Factor, FactorSet, evaluate, evaluate_one, load_library, lookback, parse
 from alphaloom.factors.explain import catalogue, libraries
+from alphaloom.factors.forms import FORMS
 from alphaloom.factors.options import Options
 from alphaloom.panel import Panel
 
@@ -318,3 +320,23 @@ def test_an_empty_library_is_refused(tmp_path):
         load_library(path)
     with pytest.raises(FormulaError, match="alpha158"):
         load_library("alpha185")
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "formulas.md"
+
+
+def test_the_guide_lists_every_library_and_every_short_form():
+    text = GUIDE.read_text()
+    for name in libraries():
+        assert f"| `{name}` | {len(load_library(name))} |" in text
+    for written in FORMS:
+        assert f"| `{written}` |" in text
+
+
+def test_the_example_of_the_guide_is_a_library(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(GUIDE.read_text().split("```toml\n")[1].split("```")[0])
+    factors = load_library(path)
+    names = [f"range_{d}_{across}" for d in (5, 21, 63) for across in ("rank", "zscore")]
+    assert list(factors.names) == ["range_today", *names]
+    assert factors.options == Options(min_periods=10)
