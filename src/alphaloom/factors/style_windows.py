@@ -142,6 +142,7 @@ def _line(excess: Grid, market: Grid) -> tuple[Grid, Grid]:
 
 
 def drift(excess: Grid) -> tuple[Grid]:
+    """Log returns of 504 bars, up to a month ago, each worth half of the one 126 bars later.   Shape: (T, N)."""
     with np.errstate(invalid="ignore", divide="ignore"):
         grown = np.log1p(excess)
     total, weight = _moment(np.where(np.isfinite(grown), grown, np.nan), 504, 126.0)
@@ -149,6 +150,7 @@ def drift(excess: Grid) -> tuple[Grid]:
 
 
 def later(x: Grid, rows: int) -> Grid:
+    """The values some rows later, NaN before.   Shape: (T, N)."""
     out = np.full_like(x, np.nan)
     out[rows:] = x[: max(0, len(x) - rows)]
     return out
@@ -172,6 +174,7 @@ def swings(excess: Grid) -> tuple[Grid, Grid]:
 
 
 def busyness(turnover: Grid) -> tuple[Grid]:
+    """How much of an asset is traded in a month, by the month, quarter and year, in logarithms.   Shape: (T, N)."""
     total = np.zeros_like(turnover)
     for share, window in ((0.35, MONTH), (0.35, 3 * MONTH), (0.30, YEAR)):
         amount, count = _moment(turnover, window, math.inf)
