@@ -18,6 +18,7 @@ from alphaloom.errors import AlphaloomError
 from alphaloom.metrics import factors as judging
 from alphaloom.report import factor_table, write_factor_page
 from alphaloom.report.factor_page import factor_page_text
+from alphaloom.report.factor_rows import flags
 from alphaloom.study import FactorAnalysis
 
 SECTIONS = ("notes", "key-figures", "factors", "evidence", "relations", "details", "provenance")
@@ -171,7 +172,10 @@ def test_figures_show_the_numbers_of_the_analysis(text: str, analysis: FactorAna
     luck = found["luck"]["traces"][0]
     assert luck["y"] == pytest.approx(sorted(np.abs(analysis.table["rank_ic_t"][:-1]), reverse=True), rel=1e-5)
     heat = found["kinship"]["traces"][0]
-    assert heat["z"][0][0] == pytest.approx(1)
+    rows = np.array(analysis.order)
+    way = np.sign(np.nan_to_num(analysis.table["rank_ic"][rows], nan=1.0))
+    wanted = analysis.correlation[np.ix_(rows, rows)] * np.outer(way, way)
+    assert np.array(heat["z"]) == pytest.approx(wanted, abs=0.006)
     assert heat["y"] == [analysis.names[row] for row in analysis.order]
     decay = found[f"decay-{best}"]["traces"][0]
     assert decay["y"] == pytest.approx(analysis.decay["rank_ic"][best], rel=1e-5)
@@ -213,7 +217,17 @@ def test_flags_name_what_stands_out(analysis: FactorAnalysis, read_page: Callabl
     said = read_page(factor_page_text(analysis)).text
     for word in ("Bonferroni", "halves differ", "reversed", "sparse"):
         assert word in said
-    strong = changed(analysis, sign=np.zeros(26, int), missing=np.zeros(26), halves_agree=np.ones(26, bool))
+    best = int(analysis.ranking[0])
+    poor = changed(analysis, spread_t=np.where(np.arange(26) == best, 0.3, analysis.table["spread_t"]))
+    assert ("bad", "no spread") in [flag[:2] for flag in flags(poor, best)]
+    assert "no spread" not in [flag[1] for flag in flags(analysis, best)]
+    strong = changed(
+        analysis,
+        spread_t=analysis.table["rank_ic_t"] * 2,
+        sign=np.zeros(26, int),
+        missing=np.zeros(26),
+        halves_agree=np.ones(26, bool),
+    )
     page = read_page(factor_page_text(strong))
     assert not [a for _, a in page.tags if a.get("class") == "flag bad"]
 

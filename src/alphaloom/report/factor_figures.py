@@ -137,7 +137,9 @@ def _kinship(analysis: FactorAnalysis) -> Figure:
         strongest = np.zeros(F, dtype=bool)
         strongest[analysis.ranking[:MOST_RELATED]] = True
         rows = rows[strongest[rows]]
-    rho = analysis.correlation[np.ix_(rows, rows)]
+    # A factor and its mirror image are one idea: each is read in the direction in which it foretold returns.
+    way = np.where(np.asarray(analysis.table["rank_ic"], dtype=np.float64)[rows] < 0, -1.0, 1.0)
+    rho = analysis.correlation[np.ix_(rows, rows)] * way[:, None] * way[None, :]
     names = _names(analysis, rows)
     off = np.abs(rho[~np.eye(rows.size, dtype=bool)])
     trace = {
@@ -162,8 +164,10 @@ def _kinship(analysis: FactorAnalysis) -> Figure:
     mean = number_text(float(np.nanmean(off)) if np.isfinite(off).any() else None, "ratio")
     title = f"{F} factors form {analysis.facts['clusters']} clusters; the mean size of their correlations is {mean}"
     part = "" if shown else f" Only the {MOST_RELATED} strongest factors are drawn."
+    dates = analysis.facts["sampled_dates"]
     caption = (
-        f"Mean rank correlation on {analysis.facts['sampled_dates']} dates; alike factors stand side by side.{part}"
+        f"Mean rank correlation on {dates} dates, each factor read in the direction of its rank IC; alike factors stand "
+        f"side by side.{part}"
     )
     return Figure(key, kicker, title, [trace], layout, caption, height=min(820, 200 + 12 * rows.size), wide=True)
 

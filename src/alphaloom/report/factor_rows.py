@@ -75,6 +75,11 @@ def flags(analysis: FactorAnalysis, row: int) -> list[tuple[str, str, str]]:
     if known and not bool(table["halves_agree"][row]):
         found.append(("bad", "halves differ", "the rank IC has another sign in each half of the span"))
     strength, sign = value(analysis, "rank_ic_t", row), int(table["sign"][row])
+    money = value(analysis, "spread_t", row)
+    if found and strength is not None and money is not None and money * np.sign(strength) < 2.0:
+        found.append(
+            ("bad", "no spread", "it orders the assets, but the outer fifths do not earn differently (|t| below 2)")
+        )
     if strength is not None and strength * sign < -2.0:
         found.append(("bad", "reversed", "the sign that its library gives it is the other one"))
     missing = value(analysis, "missing", row)

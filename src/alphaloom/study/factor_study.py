@@ -259,7 +259,8 @@ def _notes(setting: _Setting, facts: dict[str, Any], given: tuple[str, ...]) -> 
         f"trials: {F} factor{'s' if F != 1 else ''} judged on the same returns; {luck}. If the formulas were picked "
         "from more than these, the mark lies higher",
         "in sample: every figure looks back over the whole span; no choice made here was tested on other data",
-        f"returns: from the {fill} over the horizon, of members of the universe at each date, before costs",
+        f"returns: from the {fill} over the horizon, of members of the universe at each date that could be traded at "
+        "both ends, before costs",
     ]
     if max(setting.horizons) > 1:
         notes.append(
