@@ -166,7 +166,7 @@ def _kinship(analysis: FactorAnalysis) -> Figure:
     part = "" if shown else f" Only the {MOST_RELATED} strongest factors are drawn."
     dates = analysis.facts["sampled_dates"]
     caption = (
-        f"Mean rank correlation on {dates} dates, each factor read in the direction of its rank IC; alike factors stand "
+        f"Mean rank correlation on {dates} dates, each factor read in the direction of its rank IC; alike ones stand "
         f"side by side.{part}"
     )
     return Figure(key, kicker, title, [trace], layout, caption, height=min(820, 200 + 12 * rows.size), wide=True)
