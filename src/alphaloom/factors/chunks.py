@@ -16,6 +16,7 @@ from alphaloom.errors import AxisError, DataError, FormulaError
 from alphaloom.factors.chunk_files import ChunkedFeatures, Layout, Writer, open_chunks
 from alphaloom.factors.evaluate import evaluate
 from alphaloom.factors.library import FactorSet
+from alphaloom.factors.plan import plan
 from alphaloom.panel import Panel
 from alphaloom.roles import Executor
 
@@ -23,8 +24,8 @@ __all__ = ["ChunkedFeatures", "Rows", "Slices", "evaluate_chunks", "open_chunks"
 
 Format = Literal["npy", "parquet"]
 Progress = Callable[[int, int], None]
-# Grids of float64 that the engine holds at once beside results; sets of Alpha101's kind stay below.
-_GRIDS = 32
+# Rows of the plan that the need of one row is read from.
+_SAMPLE = 1024
 
 
 @runtime_checkable
@@ -115,7 +116,7 @@ def evaluate_chunks(
     The bits are those of one `evaluate` over everything, whatever the size of the chunks and whoever computes them. A
     run that was stopped goes on where it was: a finished chunk of the same factors, source and size is kept. `npy`
     gives one memory-mapped array, `parquet` a data set of one file per chunk. Without `rows_per_chunk` a chunk is as
-    long as `memory_limit` bytes of one worker allow. Each chunk is computed by `threads`; an executor maps over chunks,
+    long as `memory_limit` bytes for the arrays of one worker allow. Each chunk is computed by `threads`; an executor maps over chunks,
     and its workers must see the folder. `progress(done, all)` counts rows.
     Raises: FormulaError for a name that the panel lacks, AxisError for a source without rows or with changing assets,
     DataError where the folder holds something else.
@@ -128,7 +129,11 @@ def evaluate_chunks(
     first = _stretch_of(source, 0, 1)
     # The engine's own checks of names and dtype, before anything is written.
     kind = evaluate(factors, first, dtype=dtype).values.dtype
-    size = rows_per_chunk if rows_per_chunk is not None else _rows_within(memory_limit, factors, first, kind)
+    size = rows_per_chunk
+    if size is None:
+        # float64 takes the reference kernels, which hold about as much again; Parquet wants a copy of every column.
+        extra = (kind.itemsize - 4) * 2 + (kind.itemsize if format == "parquet" else 0)
+        size = _rows_within(memory_limit, factors, first, layout_bytes=extra, threads=threads)
     if size < 1:
         raise AxisError("a chunk has at least one row", found=size, where="evaluate_chunks(rows_per_chunk=)")
     size = min(size, total)
@@ -160,15 +165,17 @@ def _identity(factors: FactorSet, source: Panel | Rows) -> str:
     return hashlib.sha256(json.dumps(document, ensure_ascii=False).encode()).hexdigest()
 
 
-def _rows_within(limit: int, factors: FactorSet, first: Panel, kind: np.dtype[Any]) -> int:
+def _rows_within(limit: int, factors: FactorSet, first: Panel, *, layout_bytes: int, threads: int) -> int:
     """How many rows a chunk may have so that one worker stays within a number of bytes.
 
-    A row costs its inputs, its results (twice: once as they are made, once as they are written) and the engine's grids;
-    the look-back rows cost the same as the chunk's own.
+    A row costs its inputs twice (a source joins parts), what the engine's plan says, and `layout_bytes` a value of the writer's own; the look-back
+    rows cost the same as the chunk's own.
     """
     N, F = len(first.assets), len(factors)
     inputs = sum(grid.itemsize for grid in first.fields.values()) + 2 * len(first.labels) + 4
-    per_row = N * (inputs + 2 * F * kind.itemsize + 8 * _GRIDS) + 8 * len(first.series)
+    # A plan grows with its rows and nothing else.
+    work = plan(factors, shape=(_SAMPLE, N), threads=threads).peak_bytes // _SAMPLE
+    per_row = N * (2 * inputs + layout_bytes * F) + 8 * len(first.series) + work
     rows = limit // per_row - factors.lookback
     if rows < 1:
         raise DataError(
