@@ -19,14 +19,14 @@ demo: $(VENV)/.base  ## run the main job on the embedded market and print where 
 	$(BIN)/alphaloom run configs/factor_model.toml
 
 test: $(VENV)/.ready  ## run the tests
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto
 
 check: $(VENV)/.ready  ## style, types, floors, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto
 
 $(VENV)/.bench: $(VENV)/.ready benchmarks/requirements.txt
 	$(BIN)/python -m pip install -q -c requirements.lock -r benchmarks/requirements.txt

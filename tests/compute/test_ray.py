@@ -16,7 +16,6 @@ from alphaloom.factors.chunks import evaluate_chunks
 from alphaloom.roles import Executor
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
-pytestmark = pytest.mark.xdist_group("ray")  # one cluster for all of them
 MACHINE = {"num_cpus": 1, "object_store_memory": 100 << 20}
 
 
