@@ -79,3 +79,14 @@ def test_a_negative_seed_is_refused_without_a_traceback(monkeypatch, capsys, tmp
         cli.run_app()
     assert left.value.code == 2
     assert "--seed" in capsys.readouterr().err
+
+
+def test_a_library_is_checked_under_its_own_options(panel, tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text('[options]\nadv = "money"\n[[factor]]\nname = "a"\nformula = "volume / adv5"\n')
+    without = panel.replace(fields={name: panel[name] for name in panel.fields if name != "vwap"})
+    with pytest.raises(FormulaError, match="vwap"):
+        run_checks(path, without, rows=3, seed=0)
+    path.write_text('[[factor]]\nname = "a"\nformula = "volume / adv5"\n')
+    (finding,) = run_checks(path, without, rows=3, seed=0)
+    assert finding.passed

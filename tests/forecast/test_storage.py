@@ -5,6 +5,8 @@ import json
 import pytest
 
 from alphaloom.errors import DataError
+from alphaloom.factors import Factor, FactorSet, parse
+from alphaloom.factors.options import Options
 from alphaloom.forecast import LightGBM, Ridge, load_forecaster, save_forecaster, to_state
 from alphaloom.market import Market
 
@@ -29,6 +31,17 @@ def test_what_is_not_a_forecaster_is_refused(planted, factors, tmp_path):
             load_forecaster(path)
     with pytest.raises(DataError, match="readable JSON"):
         load_forecaster(tmp_path / "absent.json")
+
+
+def test_the_options_of_the_factors_are_stored_with_them(planted, factors, tmp_path):
+    panel = planted(40, 10)
+    loose = FactorSet("loose", (Factor("m", parse("ts_mean(x, 5)")),), Options(min_periods=2))
+    fitted = Ridge(loose).fit(panel, Market())
+    again = load_forecaster(save_forecaster(fitted, tmp_path / "loose.json"))
+    assert again.inputs.factors == loose
+    assert again.predict(panel).values.tobytes() == fitted.predict(panel).values.tobytes()
+    plain = json.loads(save_forecaster(Ridge(factors).fit(panel, Market()), tmp_path / "plain.json").read_text())
+    assert "options" not in plain["inputs"]
 
 
 def test_damaged_trees_are_refused_at_the_door(planted, factors, tmp_path):

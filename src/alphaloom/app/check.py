@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphaloom.errors import AlphaloomError, AxisError, DataError, LookaheadError
+from alphaloom.factors.options import PLAIN, Options
 from alphaloom.market import Market
 from alphaloom.panel import Panel
 from alphaloom.testing import (
@@ -120,8 +121,9 @@ def run_checks(
         subjects = [*_subjects(module, panel, rows, seed), *_first_calls(path, module, panel, seed)]
         text = path.read_text(encoding="utf-8")
     else:
-        formulas = _formulas_of(path)
-        subjects, text = [(f"formula {name}", _formula_check(name, one, panel, seed)) for name, one in formulas], ""
+        formulas, options = _formulas_of(path)
+        checks = ((name, _formula_check(name, one, panel, seed, options=options)) for name, one in formulas)
+        subjects, text = [(f"formula {name}", run) for name, run in checks], ""
     if not subjects:
         raise DataError(
             "a file to check offers at least one of the known names",
@@ -311,14 +313,16 @@ def _no_same_bar_fill(equity: Callable[[Panel], Any], panel: Panel, probes: list
     return f"{len(probes)} rows: the result is a straight line in the bar's close"
 
 
-def _formula_check(name: str, formula: str, panel: Panel, seed: int) -> Callable[[], str]:
+def _formula_check(name: str, formula: str, panel: Panel, seed: int, *, options: Options = PLAIN) -> Callable[[], str]:
     from alphaloom.factors import evaluate_one, lookback, parse, split_safe
 
     def run() -> str:
         expr = parse(formula)
         reach = lookback(expr)
-        evaluate_one(expr, panel[:1])  # an unknown name is a mistake of spelling, whatever its unit would be
-        if not split_safe(expr, panel.units):
+        evaluate_one(
+            expr, panel[:1], options=options
+        )  # an unknown name is a mistake of spelling, whatever its unit would be
+        if not split_safe(expr, panel.units, options=options):
             raise LookaheadError(
                 "a formula on adjusted prices may not change with later splits and dividends",
                 found=f"{formula}: a later split or dividend re-bases old prices and with them this value "
@@ -330,7 +334,7 @@ def _formula_check(name: str, formula: str, panel: Panel, seed: int) -> Callable
             )
         part = panel[max(0, len(panel) - reach - 120) :]
         probes = list(range(min(reach, len(part) - 2), len(part) - 1))
-        return _no_leak(lambda p: evaluate_one(expr, p), part, probes, seed)
+        return _no_leak(lambda p: evaluate_one(expr, p, options=options), part, probes, seed)
 
     return run
 
@@ -371,11 +375,13 @@ def _loaded(path: Path) -> ModuleType:
     return module
 
 
-def _formulas_of(path: Path) -> list[tuple[str, str]]:
+def _formulas_of(path: Path) -> tuple[list[tuple[str, str]], Options]:
+    """Names and formulas of a file, and the options under which they are meant."""
     if path.suffix == ".toml":
         from alphaloom.factors import load_library
 
-        return [(factor.name, str(factor.expr)) for factor in load_library(path).factors]
+        factors = load_library(path)
+        return [(factor.name, str(factor.expr)) for factor in factors.factors], factors.options
     pairs = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         text = line.split("#")[0].strip()
@@ -383,7 +389,7 @@ def _formulas_of(path: Path) -> list[tuple[str, str]]:
             continue
         named = re.match(r"([A-Za-z_]\w*)\s*=(?!=)\s*(.+)", text)
         pairs.append((named[1], named[2]) if named else (f"line {number}", text))
-    return pairs
+    return pairs, PLAIN
 
 
 def _suspects(text: str) -> Iterator[tuple[int, str]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from alphaloom.errors import AlphaloomError, DataError
 from alphaloom.factors import Factor, FactorSet, parse
+from alphaloom.factors.options import Options
 from alphaloom.forecast.blend import BlendForecaster
 from alphaloom.forecast.boosting import LightGBMForecaster
 from alphaloom.forecast.inputs import Inputs
@@ -106,15 +107,23 @@ def _inputs_state(inputs: Inputs) -> dict[str, Any]:
         {"name": f.name, "formula": str(f.expr), "family": f.family, "source": f.source, "sign": f.sign}
         for f in inputs.factors.factors
     ]
-    return {"library": inputs.factors.name, "factors": rows, "scale": inputs.scale, "known": inputs.known}
+    options = inputs.factors.options.stated
+    return {
+        "library": inputs.factors.name,
+        "factors": rows,
+        "scale": inputs.scale,
+        "known": inputs.known,
+        **({"options": options} if options else {}),
+    }
 
 
 def _inputs(state: Mapping[str, Any]) -> Inputs:
     try:
+        options = Options.read(state.get("options", {}))
         factors = tuple(
             Factor(row["name"], parse(row["formula"]), row["family"], row["source"], row["sign"])
             for row in state["factors"]
         )
     except AlphaloomError as fault:
         raise DataError("a stored formula can be parsed", found=fault, where="inputs.factors") from fault
-    return Inputs(FactorSet(state["library"], factors), state["scale"], float(state["known"]))
+    return Inputs(FactorSet(state["library"], factors, options), state["scale"], float(state["known"]))
