@@ -259,7 +259,7 @@ def test_a_folder_with_other_things_is_left_alone(panel, tmp_path):
 def test_a_memory_limit_sets_the_chunk_size(panel, tmp_path):
     loose = evaluate_chunks(SMALL, panel, out=tmp_path / "a")
     assert loose.layout.chunks == 1
-    tight = evaluate_chunks(SMALL, panel, out=tmp_path / "b", memory_limit=45_000)
+    tight = evaluate_chunks(SMALL, panel, out=tmp_path / "b", memory_limit=90_000)
     assert 1 < tight.layout.chunks < 67
     assert tight.rows(0, 67).values.tobytes() == loose.rows(0, 67).values.tobytes()
     with pytest.raises(DataError, match="at least"):

@@ -116,8 +116,8 @@ def evaluate_chunks(
     The bits are those of one `evaluate` over everything, whatever the size of the chunks and whoever computes them. A
     run that was stopped goes on where it was: a finished chunk of the same factors, source and size is kept. `npy`
     gives one memory-mapped array, `parquet` a data set of one file per chunk. Without `rows_per_chunk` a chunk is as
-    long as `memory_limit` bytes for the arrays of one worker allow. Each chunk is computed by `threads`; an executor maps over chunks,
-    and its workers must see the folder. `progress(done, all)` counts rows.
+    long as `memory_limit` bytes for the arrays of one worker allow. Each chunk is computed by `threads`; an executor
+    maps over chunks, and its workers must see the folder. `progress(done, all)` counts rows.
     Raises: FormulaError for a name that the panel lacks, AxisError for a source without rows or with changing assets,
     DataError where the folder holds something else.
     """
@@ -168,8 +168,8 @@ def _identity(factors: FactorSet, source: Panel | Rows) -> str:
 def _rows_within(limit: int, factors: FactorSet, first: Panel, *, layout_bytes: int, threads: int) -> int:
     """How many rows a chunk may have so that one worker stays within a number of bytes.
 
-    A row costs its inputs twice (a source joins parts), what the engine's plan says, and `layout_bytes` a value of the writer's own; the look-back
-    rows cost the same as the chunk's own.
+    A row costs its inputs twice (a source joins parts), what the engine's plan says, and `layout_bytes` a value of the
+    writer's own; the look-back rows cost the same as the chunk's own.
     """
     N, F = len(first.assets), len(factors)
     inputs = sum(grid.itemsize for grid in first.fields.values()) + 2 * len(first.labels) + 4
