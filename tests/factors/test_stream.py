@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alphaloom.errors import AxisError, DataError, FormulaError
-from alphaloom.factors import Factor, FactorSet, evaluate, load_library, parse
+from alphaloom.factors import OPERATORS, Factor, FactorSet, evaluate, load_library, parse
 from alphaloom.factors.stream import load, start
 
 FORMULAS = {
@@ -53,6 +53,27 @@ def stream_equals_batch(factors, panel, begin, dtype):
 @pytest.mark.parametrize("begin", [1, 10, 50])
 def test_every_bar_has_the_bits_of_the_batch(panel, begin, dtype):
     stream_equals_batch(SMALL, panel, begin, dtype)
+
+
+def every_operator() -> FactorSet:
+    """One formula for each operator of the table."""
+    words = {
+        "series": ("close", "volume", "vwap", "high", "low"),
+        "group": ("sector",),
+        "window": ("6",),
+        "constant": ("0.5", "1.5"),
+    }
+
+    def written(operator) -> str:
+        given = {kind: iter(names) for kind, names in words.items()}
+        return f"{operator.name}({', '.join(next(given[argument.kind]) for argument in operator.arguments)})"
+
+    return FactorSet("all", tuple(Factor(operator.name, parse(written(operator))) for operator in OPERATORS))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_operator_has_the_bits_of_the_batch(panel, dtype):
+    stream_equals_batch(every_operator(), panel, 60, dtype)
 
 
 def test_the_classic_library_has_the_bits_of_the_batch(make_panel):
