@@ -209,7 +209,8 @@ def _panel(T, N, member):
     from alphaloom.panel import Panel
 
     times = np.arange(T).astype("datetime64[D]").astype("datetime64[ns]")
-    return Panel(times, tuple(f"A{j}" for j in range(N)), {"close": np.ones((T, N))}, member=member)
+    prices = {"open": np.ones((T, N)), "close": np.ones((T, N))}
+    return Panel(times, tuple(f"A{j}" for j in range(N)), prices, member=member)
 
 
 def test_the_lag_shows_only_late_factors_late(market, inputs):
@@ -438,6 +439,29 @@ def test_the_features_given_are_not_touched_and_memory_can_be_mapped(tmp_path, m
     np.testing.assert_array_equal(mapped, fitted.transform(features, market).values)
     with pytest.raises(AxisError, match="same times and assets"):
         fitted.transform(features[:-1], market)
+
+
+@pytest.mark.parametrize("kind", ["noise", "constant", "unknown", "infinite"])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 2, 17), (30, 12, 3)], ids=str)
+def test_thin_and_odd_inputs_give_unknown_scores_and_no_faults(shape, kind):
+    rng = np.random.default_rng(1)
+    T, N, _ = shape
+    member = rng.random((T, N)) < 0.7
+    panel = _panel(T, N, member)
+    panel = panel.replace(labels={"sector": rng.integers(-1, 2, (T, N)).astype(np.int16)})
+    values = rng.normal(size=shape).astype(np.float32)
+    odd = {"noise": values, "constant": np.ones_like(values), "unknown": values * np.nan}
+    odd["infinite"] = np.where(rng.random(shape) < 0.5, np.float32(np.inf), values)
+    features, target = features_of(panel, odd[kind]), Target(panel.times, panel.assets, values[:, :, 0], 1, "next_open")
+    for weigh in (Weight("shrunk", window=5, rolling=True), Weight("equal")):
+        chain = Chain.standard(exposures=("close",), lag=1, weigh=weigh)
+        score = chain.fit(features, target, panel).score(features, panel).values
+        assert not np.isinf(score).any()
+        assert np.isnan(score[~member]).all()
+        if kind in ("constant", "unknown"):
+            assert np.isnan(score).all(), "nothing is left of a factor that says nothing"
+    plain = Chain(()).fit(features, target, panel).score(features, panel).values
+    assert np.isnan(plain[~member]).all()
 
 
 # What each step is worth

@@ -134,7 +134,7 @@ class FittedChain:
     def score(self, features: Features, panel: Panel, *, name: str = "chain") -> Signal:
         """One score for every asset: the weighted sum, or the plain mean where the chain has no weights.
 
-        Shape: (T, N).   Missing: NaN where half of the weight, or all of it, is not known.
+        Shape: (T, N).   Missing: NaN for non-members, and where half of the weight is not known.
         """
         steps = self.steps
         names = features.names
@@ -143,6 +143,7 @@ class FittedChain:
         if len(names) > 1:
             steps = (*steps, Weighted(Weight("equal"), (1.0 / len(names),) * len(names), self.horizon, "next_open"))
         values = through(steps, features, panel).values[:, :, 0].astype(np.float64)
+        values[~panel.member] = np.nan
         return Signal(features.times, features.assets, values, "score", self.horizon, name)
 
 
