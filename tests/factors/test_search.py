@@ -207,6 +207,13 @@ def test_the_searchs_own_windows_are_the_engines(panel, target, options):
         )
 
 
+def test_text_is_read_under_the_options(panel, target):
+    rounded = Evaluator(panel, target, options=Options(window_rounding="round"))
+    assert rounded.values("ts_mean(close, 8.93)").tobytes() == rounded.values("ts_mean(close, 9)").tobytes()
+    floored = Evaluator(panel, target)
+    assert floored.values("ts_mean(close, 8.93)").tobytes() == floored.values("ts_mean(close, 8)").tobytes()
+
+
 def test_a_shared_part_is_computed_once(panel, target):
     evaluator = Evaluator(panel, target)
     evaluator.score("rank(ts_mean(close, 5))")

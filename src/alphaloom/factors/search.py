@@ -151,7 +151,7 @@ class Evaluator:
         return np.asarray(sums, np.float64) / max(self.days, 1)
 
     def _key(self, expr: Expr | str) -> Any:
-        return self._nodes.key(parse(expr) if isinstance(expr, str) else expr)
+        return self._nodes.key(parse(expr, options=self.options) if isinstance(expr, str) else expr)
 
     def _values(self, key: Any) -> Grid:
         held = self._nodes.field(key)
