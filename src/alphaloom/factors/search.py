@@ -94,7 +94,7 @@ class Evaluator:
         self._min_days, self._min_coverage = min_days, min_coverage
         self._nodes = nodes_for(panel, options, kind)
         self._cache = ArrayCache(cache_bytes)
-        self._target, self._mask, self._counts = _standard_target(panel, target, start_row, min_pairs)
+        self._target, self._counts = _standard_target(panel, target, start_row, min_pairs)
 
     @property
     def days(self) -> int:
@@ -163,7 +163,7 @@ class Evaluator:
         def make() -> Grid:
             # The whole arrays are held: a view of them would not keep their memory from being used again.
             values, out = self._values(key), self._nodes.empty()
-            standardised(values[self._start :], self._mask, self._counts, self._least, out[self._start :])
+            standardised(values[self._start :], self._target, self._least, out[self._start :])
             return out
 
         return self._cache.get(("standardised", key), make)
@@ -174,14 +174,14 @@ class Evaluator:
         whole = self._values(key)
         values = whole[self._start :]
         dates = np.empty((len(values), 4))
-        scored(values, self._target, self._mask, self._counts, self._least, dates)
+        scored(values, self._target, self._least, dates)
         pairs, ic, product, constant = dates[self._counts > 0].T
         known = ic[np.isfinite(ic)]
         mean = float(known.mean()) if len(known) else float("nan")
         deviation = float(known.std(ddof=1)) if len(known) > 1 else float("nan")
         by_rank = None
         if rank:
-            ranked = rank_scored(values, self._target, self._mask, self._least)
+            ranked = rank_scored(values, self._target, self._least)
             by_rank = float(np.nanmean(ranked)) if np.isfinite(ranked).any() else float("nan")
         return Score(
             ic=mean,
@@ -202,11 +202,8 @@ class Evaluator:
 
 def _standard_target(
     panel: Panel, target: Target | NDArray[Any], start: int, least: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """The target's scored rows with mean 0 and length 1 over the known cells of members, those cells, their counts.
-
-    Shape: (T, N) -> (T, W), (T, W), (T,), where W is the next multiple of eight.
-    """
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The target's scored rows with mean 0 and length 1 over the known cells of members, and their counts."""
     if isinstance(target, Target) and (target.assets != panel.assets or not np.array_equal(target.times, panel.times)):
         raise AxisError("a target has the panel's times and assets", found="other axes", where="Evaluator(target=)")
     values = np.array(target.values if isinstance(target, Target) else target, dtype=np.float64)
@@ -222,8 +219,6 @@ def _standard_target(
     centred = np.where(known, centred - mean[:, None], 0.0)
     length = np.sqrt((centred * centred).sum(axis=1))
     usable = (counts >= least) & (length > 1e-9 * np.abs(mean) * np.sqrt(np.maximum(counts, 1)))
-    kept = known & usable[:, None]
-    beside = ((0, 0), (0, -rows.shape[1] % 8))
     with np.errstate(invalid="ignore", divide="ignore"):
-        out = np.where(kept, centred / length[:, None], 0.0)
-    return np.pad(out, beside), np.pad(kept.astype(np.float64), beside), np.where(usable, counts, 0)
+        out = np.where(known & usable[:, None], centred / length[:, None], np.nan)
+    return out, np.where(usable, counts, 0)

@@ -1,6 +1,6 @@
 """Compiled scores of one formula against a standardised target, date by date.
 
-Sums run over eight lanes that are added in a fixed order: fast without letting the compiler reorder anything, so the
+Sums run over lanes that are added in a fixed order: fast without letting the compiler reorder anything, so the
 same inputs give the same bits on every machine and thread.
 """
 
@@ -17,23 +17,6 @@ __all__ = ["inner_products", "rank_scored", "scored", "standardised"]
 Grid = NDArray[Any]
 # A variance below this share of the mean square is what rounding leaves of a constant (float32 values: 1.4e-14).
 FLAT = 1e-12
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="never")
-def _total(x: Grid) -> float:
-    """Sum of an array whose length is a multiple of eight."""
-    a = b = c = d = e = f = g = h = 0.0
-    for k in range(len(x) // 8):
-        i = 8 * k
-        a += x[i]
-        b += x[i + 1]
-        c += x[i + 2]
-        d += x[i + 3]
-        e += x[i + 4]
-        f += x[i + 5]
-        g += x[i + 6]
-        h += x[i + 7]
-    return ((a + b) + (c + d)) + ((e + f) + (g + h))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="never")
@@ -54,21 +37,42 @@ def _product(x: Grid, y: Grid) -> float:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="never")
-def _chosen(x: Grid, mask: Grid, v: Grid) -> None:
-    """The cells that have a target as float64, 0 elsewhere."""
+def _pairs(x: Grid, y: Grid, v: Grid, w: Grid, m: Grid) -> None:
+    """Both sides as float64 with 0 where either is not known, and a 1 where both are."""
     n = len(x)
-    v, mask = v[:n], mask[:n]
+    y, v, w, m = y[:n], v[:n], w[:n], m[:n]
     for j in range(n):
-        v[j] = np.float64(x[j]) if mask[j] != 0.0 else 0.0
+        a, b = np.float64(x[j]), y[j]
+        known = (a == a) & (b == b)
+        v[j] = a if known else 0.0
+        w[j] = b if known else 0.0
+        m[j] = 1.0 if known else 0.0
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="never")
-def _known(v: Grid, mask: Grid, m: Grid) -> None:
-    """The mask of the chosen cells that are known; the others become 0."""
-    for j in range(len(v)):
-        known = v[j] == v[j]
-        m[j] = mask[j] if known else 0.0
-        v[j] = v[j] if known else 0.0
+def _sums(v: Grid, w: Grid, m: Grid) -> tuple[float, float, float, float]:
+    """How many pairs, the sums of both sides, and of the second one's squares."""
+    a = b = c = d = e = f = g = h = 0.0
+    n0 = n1 = n2 = n3 = s0 = s1 = s2 = s3 = 0.0
+    for k in range(len(v) // 4):
+        i = 4 * k
+        a += v[i]
+        b += v[i + 1]
+        c += v[i + 2]
+        d += v[i + 3]
+        e += w[i]
+        f += w[i + 1]
+        g += w[i + 2]
+        h += w[i + 3]
+        n0 += m[i]
+        n1 += m[i + 1]
+        n2 += m[i + 2]
+        n3 += m[i + 3]
+        s0 += w[i] * w[i]
+        s1 += w[i + 1] * w[i + 1]
+        s2 += w[i + 2] * w[i + 2]
+        s3 += w[i + 3] * w[i + 3]
+    return (n0 + n1) + (n2 + n3), (a + b) + (c + d), (e + f) + (g + h), (s0 + s1) + (s2 + s3)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="never")
@@ -93,65 +97,51 @@ def _centred(v: Grid, w: Grid, m: Grid, mean: float) -> tuple[float, float]:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def scored(x: Grid, y: Grid, mask: Grid, counts: Grid, least: int, out: NDArray[np.float64]) -> None:
+def scored(x: Grid, y: Grid, least: int, out: NDArray[np.float64]) -> None:
     """The score of each date against a target of mean 0 and length 1.
 
-    Shape: x (T, N); y, the target, 0 where it has none, and mask, 1 where it has one, both (T, W) with W the next
-    multiple of eight; counts (T,); out (T, 4): pairs, correlation, inner product with the standardised x, 1 if x is
-    constant.   Missing: with fewer than `least` pairs or a constant x both are NaN.
+    Shape: x, y (T, N); out (T, 4): pairs, correlation, inner product with the standardised x, 1 if x is constant.
+    Missing: a cell where x or y is NaN is no pair; with fewer than `least` pairs or a constant x both are NaN.
     """
-    T, W = y.shape
-    v, m, ones = np.zeros(W), np.zeros(W), np.ones(W)
+    T, N = x.shape
+    width = (N + 7) // 8 * 8
+    v, w, m = np.zeros(width), np.zeros(width), np.zeros(width)
     for t in range(T):
-        n, w, chosen = float(counts[t]), y[t], mask[t]
-        out[t, 0], out[t, 1], out[t, 2], out[t, 3] = 0.0, np.nan, np.nan, 0.0
-        if n < least:
-            continue
-        _chosen(x[t], chosen, v)
-        total = _total(v)
-        whole = total == total
-        if not whole:
-            _known(v, chosen, m)
-            chosen = m
-            n, total = _total(m), _total(v)
-        out[t, 0] = n
+        _pairs(x[t], y[t], v, w, m)
+        n, total, later, length = _sums(v, w, m)
+        out[t, 0], out[t, 1], out[t, 2], out[t, 3] = n, np.nan, np.nan, 0.0
         if n < least:
             continue
         mean = total / n
-        square, cross = _centred(v, w, chosen, mean)
+        square, cross = _centred(v, w, m, mean)
         if not square > FLAT * n * mean * mean:
             out[t, 3] = 1.0
             continue
         out[t, 2] = cross / np.sqrt(square)
-        left = 1.0
-        if not whole:
-            later = _product(w, m) / n
-            left = _centred(w, ones, m, later)[0]
-        out[t, 1] = min(1.0, max(-1.0, cross / np.sqrt(square * left))) if left > 0.0 else np.nan
+        left = length - later * later / n
+        # What little of the target is left beside the known cells may be constant.
+        if left > FLAT:
+            out[t, 1] = min(1.0, max(-1.0, cross / np.sqrt(square * left)))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def standardised(x: Grid, mask: Grid, counts: Grid, least: int, out: Grid) -> None:
-    """Each date's values with mean 0 and length 1 over the known cells that have a target, and 0 everywhere else.
+def standardised(x: Grid, y: Grid, least: int, out: Grid) -> None:
+    """Each date's values with mean 0 and length 1 over the cells where x and y are known, and 0 everywhere else.
 
-    Shape: x, out (T, N), mask (T, W), counts (T,).   Missing: a date with fewer than `least` such cells or a constant
-    x is all zeros.
+    Shape: x, y, out (T, N).   Missing: a date with fewer than `least` pairs or a constant x is all zeros.
     """
     T, N = x.shape
-    W = mask.shape[1]
-    v, m = np.zeros(W), np.zeros(W)
+    width = (N + 7) // 8 * 8
+    v, w, m = np.zeros(width), np.zeros(width), np.zeros(width)
     for t in range(T):
+        _pairs(x[t], y[t], v, w, m)
+        n, total, _, _ = _sums(v, w, m)
         row = out[t]
         row[:] = 0.0
-        if counts[t] < least:
-            continue
-        _chosen(x[t], mask[t], v)
-        _known(v, mask[t], m)
-        n = _total(m)
         if n < least:
             continue
-        mean = _total(v) / n
-        square = _centred(v, v, m, mean)[0]
+        mean = total / n
+        square = _centred(v, w, m, mean)[0]
         if square > FLAT * n * mean * mean:
             length = np.sqrt(square)
             for j in range(N):
@@ -189,15 +179,15 @@ def _ranks(values: Grid, out: Grid) -> None:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def rank_scored(x: Grid, y: Grid, mask: Grid, least: int) -> NDArray[np.float64]:
-    """The rank correlation of each date over the known cells that have a target.   Shape: as in `scored` -> (T,)."""
+def rank_scored(x: Grid, y: Grid, least: int) -> NDArray[np.float64]:
+    """The rank correlation of each date over the cells where both sides are known.   Shape: (T, N), (T, N) -> (T,)."""
     T, N = x.shape
     out = np.full(T, np.nan)
     v, w, a, b = np.empty(N), np.empty(N), np.empty(N), np.empty(N)
     for t in range(T):
         n = 0
         for j in range(N):
-            if mask[t, j] != 0.0 and x[t, j] == x[t, j]:
+            if x[t, j] == x[t, j] and y[t, j] == y[t, j]:
                 v[n], w[n] = x[t, j], y[t, j]
                 n += 1
         if n < least:
