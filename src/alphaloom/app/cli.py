@@ -42,7 +42,9 @@ Store = Annotated[
     Path | None, typer.Option("--data", help="A store made by `alphaloom data import`.", show_default=False)
 ]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Override: dotted.key=value; may be repeated.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="The seed of the study; data keep their own.", show_default=False)]
+Seed = Annotated[
+    int | None, typer.Option("--seed", help="The seed of the study; data keep their own.", show_default=False)
+]
 
 
 def run_app() -> None:
@@ -80,7 +82,7 @@ def run(
     settings: Settings = None,
     seed: Seed = None,
     out_dir: Annotated[
-        Path | None, typer.Option("--out", help="Run directory [runs/NAME-HASH].", show_default=False)
+        Path | None, typer.Option("--out", help="Run directory; runs/NAME-HASH without one.", show_default=False)
     ] = None,
     jobs: Annotated[int, typer.Option(help="Folds that are learned at the same time, each in its process.", min=1)] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
@@ -161,7 +163,7 @@ def factors(
     start: Annotated[str | None, typer.Option(help="First day judged; earlier ones are look-back.")] = None,
     end: Annotated[str | None, typer.Option(help="Last day that is read.", show_default=False)] = None,
     out_dir: Annotated[
-        Path | None, typer.Option("--out", help="Folder [runs/factors-NAME-HASH].", show_default=False)
+        Path | None, typer.Option("--out", help="Folder; runs/factors-NAME-HASH without one.", show_default=False)
     ] = None,
     rows: Annotated[int, typer.Option(help="Factors to print, 0 for all.", min=0)] = 30,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
@@ -239,7 +241,7 @@ def import_data(
     ] = None,
     columns: Annotated[list[str] | None, typer.Option("--map", help="OURS=THEIRS, for example date=Date.")] = None,
     sectors: Annotated[Path | None, typer.Option(help="Table of asset and labels.", show_default=False)] = None,
-    labels: Annotated[list[str] | None, typer.Option(help="Label columns of --sectors [guessed].")] = None,
+    labels: Annotated[list[str] | None, typer.Option(help="Label columns of --sectors; guessed without.")] = None,
     membership: Annotated[Path | None, typer.Option(help="Table of asset, start, end.", show_default=False)] = None,
     series: Annotated[
         list[str] | None, typer.Option(help="NAME=FILE[?column=C&lag=1d&carry=yes], for example vix=vix.parquet.")
