@@ -26,7 +26,7 @@ def _rank(setting: Setting, state: State, d: int) -> Tensor:
         twice += torch.lt(row, today, out=answer)
         twice += torch.le(row, today, out=answer)
     count = known_counts(x, d)
-    rank = (twice + 1).to(torch.float64) / (2.0 * count)
+    rank = (twice + 1).double() / (2.0 * count.double())
     return spoiled(rank, (count < setting.least(d)) | torch.isnan(today))
 
 
