@@ -313,7 +313,7 @@ def _overwrite(path: Path, rows: Grid, start: int, layout: Layout) -> Any:
         file.seek(path.stat().st_size - (layout.rows - start) * one)
         for block in _blocks(rows, dtype):
             digest.update(block.data)
-            data = memoryview(block).cast("B")
+            data = block.data.cast("B")
             while data.nbytes:
                 data = data[file.write(data) :]
         os.fsync(file.fileno())
