@@ -95,7 +95,7 @@ def kun_alpha158() -> KunQuant:
 
 def kun_operators() -> dict[str, KunQuant]:
     """Single operators over 20 rows of close (and volume)."""
-    from KunQuant import ops
+    from KunQuant import Op, ops
 
     made: dict[str, Callable[[Any, Any], Any]] = {
         "ts_sum": lambda x, _: ops.WindowedSum(x, 20),
@@ -107,7 +107,7 @@ def kun_operators() -> dict[str, KunQuant]:
         "ts_rank": lambda x, _: ops.TsRank(x, 20),
         "ts_quantile": lambda x, _: ops.WindowedQuantile(x, 20, 0.8),
         "decay_linear": lambda x, _: ops.DecayLinear(x, 20),
-        "rank": lambda x, _: ops.Rank(x),
+        "rank": lambda x, _: Op.Rank(x),
     }
 
     def graph(name: str, make: Callable[[Any, Any], Any]) -> KunQuant:
