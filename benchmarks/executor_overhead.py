@@ -104,7 +104,7 @@ def whole_study() -> None:
     from alphaloom.portfolio import TopK
     from alphaloom.study import Study, WalkForward
 
-    panel = simulate(EmbeddedMarket(days=1_500, assets=100, seed=7))
+    panel = simulate(EmbeddedMarket(days=1_500, assets=200, seed=7))
     study = Study("trees", LightGBM(), Market(commission=0.0005), WalkForward(train=500, test=125), TopK(20, buffer=10))
     seconds = {}
     results = {}
