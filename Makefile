@@ -32,10 +32,15 @@ $(VENV)/.bench: $(VENV)/.ready benchmarks/requirements.txt
 	$(BIN)/python -m pip install -q -c requirements.lock -r benchmarks/requirements.txt
 	@touch $@
 
-bench: $(VENV)/.bench  ## every speed claim, measured beside its peer
+bench: $(VENV)/.bench  ## every speed claim, measured beside its peer (about half an hour; qlib_speed.py wants its own environment)
 	$(BIN)/python benchmarks/start_time.py
 	$(BIN)/python benchmarks/metrics_speed.py
 	$(BIN)/python benchmarks/backtest_speed.py
+	$(BIN)/python benchmarks/factor_speed.py
+	$(BIN)/python benchmarks/factor_analysis_speed.py
+	$(BIN)/python benchmarks/search_speed.py
+	$(BIN)/python benchmarks/neutralise_speed.py
+	$(BIN)/python benchmarks/executor_overhead.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
