@@ -177,8 +177,9 @@ class Evaluator:
         scored(values, self._target, self._least, dates)
         pairs, ic, product, constant = dates[self._counts > 0].T
         known = ic[np.isfinite(ic)]
-        mean = float(known.mean()) if len(known) else float("nan")
-        deviation = float(known.std(ddof=1)) if len(known) > 1 else float("nan")
+        mean = float(known.sum() / len(known)) if len(known) else float("nan")
+        apart = known - mean
+        deviation = float(np.sqrt(apart @ apart / (len(known) - 1))) if len(known) > 1 else float("nan")
         by_rank = None
         if rank:
             ranked = rank_scored(values, self._target, self._least)
@@ -187,7 +188,7 @@ class Evaluator:
             ic=mean,
             icir=mean / deviation if deviation > 0.0 else float("nan"),
             rank_ic=by_rank,
-            projection=float(np.nansum(product) / max(len(product), 1)),
+            projection=float(product[np.isfinite(product)].sum() / max(len(product), 1)),
             coverage=float(pairs.sum() / max(self._counts.sum(), 1)),
             days=len(known),
             fault=self._fault(pairs, constant, len(known)),

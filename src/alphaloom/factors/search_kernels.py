@@ -17,6 +17,8 @@ __all__ = ["inner_products", "rank_scored", "scored", "standardised"]
 Grid = NDArray[Any]
 # A variance below this share of the mean square is what rounding leaves of a constant (float32 values: 1.4e-14).
 FLAT = 1e-12
+# Above this share of the squares, their sum less the mean's share keeps nine digits.
+LITTLE = 1e-6
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="never")
@@ -50,29 +52,38 @@ def _pairs(x: Grid, y: Grid, v: Grid, w: Grid, m: Grid) -> None:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="never")
-def _sums(v: Grid, w: Grid, m: Grid) -> tuple[float, float, float, float]:
-    """How many pairs, the sums of both sides, and of the second one's squares."""
-    a = b = c = d = e = f = g = h = 0.0
-    n0 = n1 = n2 = n3 = s0 = s1 = s2 = s3 = 0.0
+def _moments(v: Grid, w: Grid, m: Grid) -> tuple[float, float, float, float, float, float]:
+    """How many pairs, the sums of both sides, of their squares, and of their products."""
+    n0 = n1 = n2 = n3 = a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = 0.0
+    p0 = p1 = p2 = p3 = q0 = q1 = q2 = q3 = r0 = r1 = r2 = r3 = 0.0
     for k in range(len(v) // 4):
         i = 4 * k
-        a += v[i]
-        b += v[i + 1]
-        c += v[i + 2]
-        d += v[i + 3]
-        e += w[i]
-        f += w[i + 1]
-        g += w[i + 2]
-        h += w[i + 3]
         n0 += m[i]
         n1 += m[i + 1]
         n2 += m[i + 2]
         n3 += m[i + 3]
-        s0 += w[i] * w[i]
-        s1 += w[i + 1] * w[i + 1]
-        s2 += w[i + 2] * w[i + 2]
-        s3 += w[i + 3] * w[i + 3]
-    return (n0 + n1) + (n2 + n3), (a + b) + (c + d), (e + f) + (g + h), (s0 + s1) + (s2 + s3)
+        a0 += v[i]
+        a1 += v[i + 1]
+        a2 += v[i + 2]
+        a3 += v[i + 3]
+        b0 += w[i]
+        b1 += w[i + 1]
+        b2 += w[i + 2]
+        b3 += w[i + 3]
+        p0 += v[i] * v[i]
+        p1 += v[i + 1] * v[i + 1]
+        p2 += v[i + 2] * v[i + 2]
+        p3 += v[i + 3] * v[i + 3]
+        q0 += w[i] * w[i]
+        q1 += w[i + 1] * w[i + 1]
+        q2 += w[i + 2] * w[i + 2]
+        q3 += w[i + 3] * w[i + 3]
+        r0 += v[i] * w[i]
+        r1 += v[i + 1] * w[i + 1]
+        r2 += v[i + 2] * w[i + 2]
+        r3 += v[i + 3] * w[i + 3]
+    n, a, b = (n0 + n1) + (n2 + n3), (a0 + a1) + (a2 + a3), (b0 + b1) + (b2 + b3)
+    return n, a, b, (p0 + p1) + (p2 + p3), (q0 + q1) + (q2 + q3), (r0 + r1) + (r2 + r3)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="never")
@@ -108,12 +119,15 @@ def scored(x: Grid, y: Grid, least: int, out: NDArray[np.float64]) -> None:
     v, w, m = np.zeros(width), np.zeros(width), np.zeros(width)
     for t in range(T):
         _pairs(x[t], y[t], v, w, m)
-        n, total, later, length = _sums(v, w, m)
+        n, total, later, squares, length, products = _moments(v, w, m)
         out[t, 0], out[t, 1], out[t, 2], out[t, 3] = n, np.nan, np.nan, 0.0
         if n < least:
             continue
         mean = total / n
-        square, cross = _centred(v, w, m, mean)
+        square, cross = squares - total * mean, products - mean * later
+        # Where little is left of the squares, the difference is rounding: the values are centred first.
+        if not square > LITTLE * squares:
+            square, cross = _centred(v, w, m, mean)
         if not square > FLAT * n * mean * mean:
             out[t, 3] = 1.0
             continue
@@ -135,7 +149,7 @@ def standardised(x: Grid, y: Grid, least: int, out: Grid) -> None:
     v, w, m = np.zeros(width), np.zeros(width), np.zeros(width)
     for t in range(T):
         _pairs(x[t], y[t], v, w, m)
-        n, total, _, _ = _sums(v, w, m)
+        n, total, _, _, _, _ = _moments(v, w, m)
         row = out[t]
         row[:] = 0.0
         if n < least:
