@@ -22,6 +22,8 @@ _BASE = [
     "pyarrow",
     "numba",
     "scikit-learn",
+    "threadpoolctl",
+    "cloudpickle",
     "lightgbm",
     "exchange_calendars",
     "plotly",
@@ -31,6 +33,7 @@ _BASE = [
 ]
 _EXTRAS = {
     "deep": (("torch", "safetensors"), "neural systems"),
+    "ray": (("ray",), "work on a Ray cluster"),
     "vendors": (("yfinance", "ccxt"), "downloading prices from vendors"),
 }
 _MODULES = {"scikit-learn": "sklearn"}
