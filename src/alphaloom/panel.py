@@ -15,7 +15,7 @@ from alphaloom.corpus import Corpus
 from alphaloom.errors import AxisError, DataError
 from alphaloom.units import Unit, standard_unit
 
-__all__ = ["Panel", "bars_per_year"]
+__all__ = ["Panel", "bars_per_year", "last_known"]
 
 _MASKS = ("member", "listed", "buyable", "sellable")
 _GRIDS = ("fields", "labels")
@@ -196,6 +196,13 @@ def bars_per_year(times: NDArray[np.datetime64]) -> float:
         return 252.0
     years = float((times[-1] - times[0]) / np.timedelta64(1, "s")) / (365.2425 * 86400.0)
     return float(max(1.0, round((len(times) - 1) / years)))
+
+
+def last_known(values: NDArray[Any]) -> NDArray[Any]:
+    """Each row's last finite value at or before it.   Shape: (T, N) -> (T, N).   Missing: NaN where none is known."""
+    known = np.isfinite(values)
+    last = np.maximum.accumulate(np.where(known, np.arange(len(values))[:, None], 0), axis=0)
+    return np.take_along_axis(np.where(known, values, np.nan), last, axis=0)
 
 
 def _setter(panel: Panel) -> Any:

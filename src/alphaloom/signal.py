@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from alphaloom.errors import AxisError, DataError
 from alphaloom.market import Fill, Market
-from alphaloom.panel import Panel
+from alphaloom.panel import Panel, last_known
 
 __all__ = ["Features", "Kind", "Signal", "Target", "forward_returns"]
 
@@ -116,20 +116,15 @@ def forward_returns(panel: Panel, market: Market, *, horizon: int = 1) -> Target
     rows = T - lag - horizon
     if rows > 0:
         enter, leave = slice(lag, lag + rows), slice(lag + horizon, T)
+        last = last_known(np.asarray(panel["close"], dtype=np.float64))
         with np.errstate(invalid="ignore", divide="ignore"):
             free = np.where(panel.sellable[leave], price[leave] / price[enter] - 1.0, np.nan)
-            settled = _last_close(panel)[leave] * (1.0 - market.delist_loss) / price[enter] - 1.0
+            settled = last[leave] * (1.0 - market.delist_loss) / price[enter] - 1.0
         gone = panel.listed[enter] & ~panel.listed[leave]
         entered = panel.listed[:rows] & panel.buyable[enter]
         earned = np.where(entered, np.where(gone, settled, free), np.nan)
         values[:rows] = np.where(np.isfinite(earned), earned, np.nan)
     return Target(panel.times, panel.assets, values, horizon, market.fill)
-
-
-def _last_close(panel: Panel) -> NDArray[np.float64]:
-    close = np.asarray(panel["close"], dtype=np.float64)
-    last = np.maximum.accumulate(np.where(np.isfinite(close), np.arange(len(panel))[:, None], 0), axis=0)
-    return np.take_along_axis(close, last, axis=0)
 
 
 def _check_grid(value: Signal | Target, where: str) -> None:

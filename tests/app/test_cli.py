@@ -15,8 +15,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from alphaloom.app import cli
-
 CONFIG = """
 name = "cross"
 [data]
@@ -33,20 +31,6 @@ test = 100
 [benchmarks.equal_weight]
 kind = "equal_weight"
 """
-
-
-@pytest.fixture
-def alphaloom(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["alphaloom", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            cli.run_app()
-        told = capsys.readouterr()
-        return left.value.code, told.out, told.err
-
-    return call
 
 
 @pytest.fixture

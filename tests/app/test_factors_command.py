@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 import polars as pl
 import pytest
 
-from alphaloom.app import cli
 from alphaloom.app.factors_command import read_horizons
 from alphaloom.errors import ConfigError
 
@@ -23,20 +21,6 @@ family = "momentum"
 name = "range"
 formula = "rank((high - low) / close)"
 """
-
-
-@pytest.fixture
-def alphaloom(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["alphaloom", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            cli.run_app()
-        told = capsys.readouterr()
-        return left.value.code, told.out, told.err
-
-    return call
 
 
 @pytest.fixture

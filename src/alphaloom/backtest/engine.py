@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphaloom.backtest.result import COSTS, BacktestResult, Orders
-from alphaloom.backtest.tape import describe, draw_tape, first_marks
+from alphaloom.backtest.tape import describe, draw_tape, first_marks, read_only
 from alphaloom.errors import AxisError, DataError, DecisionError
 from alphaloom.market import Book, History, Market
 from alphaloom.panel import Panel
@@ -128,9 +128,9 @@ def _run_bars(policy: Policy, panel: Panel, *, ledger: Ledger, start: int) -> Le
 
     T, N = panel.shape
     journal, now = ledger.journal, panel.times[start:]
-    equity, shares, prices = (_read_only(getattr(journal, name)) for name in ("equity", "shares", "prices"))
+    equity, shares, prices = (read_only(getattr(journal, name)) for name in ("equity", "shares", "prices"))
     rewritten = ledger.rules.same_close
-    nothing = _read_only(np.full(N, np.nan))
+    nothing = read_only(np.full(N, np.nan))
     for row in range(T - start):
         ledger = _with_room(ledger, N)
         advance(ledger, row)
@@ -139,7 +139,7 @@ def _run_bars(policy: Policy, panel: Panel, *, ledger: Ledger, start: int) -> Le
             continue
         history = History(now[: row + 1], equity[: row + 1], shares[: row + 1])
         # A fill at the same close rewrites the row after the decision; the book that was decided on stays as it was.
-        held = _read_only(shares[row].copy()) if rewritten else shares[row]
+        held = read_only(shares[row].copy()) if rewritten else shares[row]
         book = Book(now[row], float(journal.cash[row]), held, prices[row], history)
         decided = policy.decide(panel[: start + row + 1], book)
         weights = _as_floats(decided, (N,), f"policy.decide at {_day(now[row])}")
@@ -161,7 +161,7 @@ def _as_floats(weights: object, shape: tuple[int, ...], where: str) -> NDArray[n
             where=where,
             fix="a row of NaN holds what is held",
         )
-    return _read_only(array)
+    return read_only(array)
 
 
 def _refuse(panel: Panel, weights: NDArray[np.float64], *, row: int, fault: int, asset: int) -> None:
@@ -181,13 +181,13 @@ def _close_ledger(ledger: Ledger, panel: Panel, *, market: Market, cash: float) 
         times=panel.times,
         assets=panel.assets,
         capital=float(cash),
-        equity=_read_only(journal.equity),
-        cash=_read_only(journal.cash),
-        shares=_read_only(journal.shares),
-        prices=_read_only(journal.prices),
-        weights=_read_only(journal.weights),
-        costs=MappingProxyType({name: _read_only(journal.costs[k]) for k, name in enumerate(COSTS)}),
-        traded=_read_only(journal.traded),
+        equity=read_only(journal.equity),
+        cash=read_only(journal.cash),
+        shares=read_only(journal.shares),
+        prices=read_only(journal.prices),
+        weights=read_only(journal.weights),
+        costs=MappingProxyType({name: read_only(journal.costs[k]) for k, name in enumerate(COSTS)}),
+        traded=read_only(journal.traded),
         orders=orders,
         market=market,
         periods_per_year=panel.periods_per_year,
@@ -199,15 +199,9 @@ def _close_ledger(ledger: Ledger, panel: Panel, *, market: Market, cash: float) 
 def _orders(journal: Journal) -> Orders:
     used = int(journal.written[0])
     keep: Callable[[NDArray[Any]], NDArray[Any]] = np.copy if 2 * used < len(journal.status) else np.asarray
-    rows, numbers = ([_read_only(keep(column[:used])) for column in group] for group in (journal.rows, journal.numbers))
-    status = _read_only(keep(journal.status[:used]))
+    rows, numbers = ([read_only(keep(column[:used])) for column in group] for group in (journal.rows, journal.numbers))
+    status = read_only(keep(journal.status[:used]))
     return Orders(*rows, *numbers, status)  # type: ignore[call-arg]  # three and seven columns; mypy cannot count them
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def _day(time: np.datetime64) -> str:

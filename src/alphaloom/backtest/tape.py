@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from alphaloom.backtest.result import STATUS, Orders
 from alphaloom.market import Market
-from alphaloom.panel import Panel
+from alphaloom.panel import Panel, last_known
 
 if TYPE_CHECKING:
     from alphaloom.backtest.ledger import Tape
 
-__all__ = ["describe", "draw_tape", "first_marks", "impact_rates"]
+__all__ = ["describe", "draw_tape", "first_marks", "impact_rates", "read_only"]
 
 WINDOW = 20
 LEAST = 5
@@ -71,14 +71,14 @@ def _verdicts(panel: Panel, market: Market, price: NDArray[np.float64]) -> tuple
         status = locked * np.int8(_LIMIT)
         np.putmask(status, closed, _HALTED)
         np.putmask(status, ~panel.listed, _UNLISTED)
-        sides.append(_read_only(status))
+        sides.append(read_only(status))
     return sides[0], sides[1]
 
 
 def first_marks(panel: Panel, start: int) -> NDArray[np.float64]:
     """The last known close before `start`, NaN where there is none.   Shape: (N,)."""
     before = np.asarray(panel["close"][:start], dtype=np.float64)
-    return _last_known(before)[-1].copy() if start else np.full(panel.shape[1], np.nan)
+    return last_known(before)[-1].copy() if start else np.full(panel.shape[1], np.nan)
 
 
 def impact_rates(panel: Panel, market: Market) -> NDArray[np.float64]:
@@ -128,22 +128,17 @@ def _lots(panel: Panel, market: Market) -> NDArray[np.float64]:
     if "adj_factor" not in panel.fields:
         return np.full(panel.shape, market.lot)
     factor = np.asarray(panel["adj_factor"], dtype=np.float64)
-    factor = _last_known(np.where(factor > 0.0, factor, np.nan))
+    factor = last_known(np.where(factor > 0.0, factor, np.nan))
     return np.asarray(market.lot / np.where(np.isnan(factor), 1.0, factor))
-
-
-def _last_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    known = np.isfinite(values)
-    last = np.maximum.accumulate(np.where(known, np.arange(len(values))[:, None], 0), axis=0)
-    return np.take_along_axis(np.where(known, values, np.nan), last, axis=0)
 
 
 def _floats(array: NDArray[Any]) -> NDArray[np.float64]:
     """Read-only and contiguous, so that the compiled functions meet one type only."""
-    return _read_only(np.ascontiguousarray(array, dtype=np.float64))
+    return read_only(np.ascontiguousarray(array, dtype=np.float64))
 
 
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """A view that cannot be written to."""
     view = array.view()
     view.flags.writeable = False
     return view

@@ -7,6 +7,7 @@ its own windows only, and any slice with its look-back rows gives the same bits 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,30 +34,40 @@ __all__ = [
 
 Grid = NDArray[np.float64]
 State = tuple[Grid, ...]
+
+
+class _Rows(Protocol):
+    """Whatever has rows that can be sliced: an array of numpy or a tensor of torch."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: slice, /) -> Any: ...
+
+
+_Array = TypeVar("_Array", bound=_Rows)
 # merge(newer, older, rows in newer, rows in older) -> the state of the joint window
-Merge = Callable[[State, State, int, int], State]
+_Merge = Callable[[tuple[_Array, ...], tuple[_Array, ...], int, int], tuple[_Array, ...]]
 
 _COLUMNS = 32
 
 
-def doubled(state: State, d: int, merge: Merge) -> State:
+def doubled(state: tuple[_Array, ...], d: int, merge: _Merge[_Array]) -> tuple[_Array, ...]:
     """The state of every full window of d rows, from the states of single rows.
 
     Shape: (T, N) -> (T - d + 1, N).
     """
     level, size = state, 1
-    done: State | None = None
+    done: tuple[_Array, ...] = ()
     rows = 0
     while True:
         if d & size:
-            if done is None:
+            if not rows:
                 done, rows = level, size
             else:
                 count = len(done[0]) - size
                 done = merge(tuple(a[size:] for a in done), tuple(a[:count] for a in level), rows, size)
                 rows += size
         if rows == d:
-            return done  # type: ignore[return-value]
+            return done
         level = merge(tuple(a[size:] for a in level), tuple(a[:-size] for a in level), size, size)
         size *= 2
 

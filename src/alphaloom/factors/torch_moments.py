@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from alphaloom.factors.moments import FLAT
+from alphaloom.factors.rolling import doubled
 from alphaloom.factors.torch_blocks import Setting, State, Window, spoiled
-from alphaloom.factors.torch_rolling import doubled
 
 __all__ = ["MOMENTS"]
 

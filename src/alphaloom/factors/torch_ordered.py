@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from alphaloom.factors.rolling import doubled
 from alphaloom.factors.torch_blocks import Setting, State, Window, spoiled
-from alphaloom.factors.torch_rolling import doubled, known_counts
+from alphaloom.factors.torch_rolling import known_counts
 
 __all__ = ["ORDERED"]
 

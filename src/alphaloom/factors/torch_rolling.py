@@ -14,34 +14,10 @@ import torch
 from torch import Tensor
 
 from alphaloom.factors.ops import ema_span, ema_terms
+from alphaloom.factors.rolling import doubled
 from alphaloom.factors.torch_blocks import Setting, State, Window, spoiled
 
-__all__ = ["ROLLING", "doubled", "known_counts", "shifted"]
-
-# merge(newer, older, rows in newer, rows in older) -> the state of the joint window
-Merge = Callable[[State, State, int, int], State]
-
-
-def doubled(state: State, d: int, merge: Merge) -> State:
-    """The state of every full window of d rows, from the states of single rows.
-
-    Shape: (T, N) -> (T - d + 1, N).
-    """
-    level, size = state, 1
-    done: State = ()
-    rows = 0
-    while True:
-        if d & size:
-            if not rows:
-                done, rows = level, size
-            else:
-                count = len(done[0]) - size
-                done = merge(tuple(a[size:] for a in done), tuple(a[:count] for a in level), rows, size)
-                rows += size
-        if rows == d:
-            return done
-        level = merge(tuple(a[size:] for a in level), tuple(a[:-size] for a in level), size, size)
-        size *= 2
+__all__ = ["ROLLING", "known_counts", "shifted"]
 
 
 def _folded(x: Tensor, d: int, join: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from alphaloom import __version__
+from alphaloom.compute import local
 from alphaloom.errors import ConfigError, Fault
 from alphaloom.market import Market
 from alphaloom.panel import Panel
@@ -28,8 +29,6 @@ Progress = Callable[[str, int, int], None]
 """Called with the stage, the steps done and the steps in all."""
 
 _LIBRARIES = ("numpy", "scipy", "scikit-learn", "lightgbm", "numba", "pyarrow")
-_Item = TypeVar("_Item")
-_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class Study:
         if folder is not None and folder.finished:
             return load_run(folder.path)
         tell = progress or _silent
-        parts = self._walk(panel, folds, executor=executor or _Here(), folder=folder, tell=tell)
+        parts = self._walk(panel, folds, executor=executor or local(), folder=folder, tell=tell)
         result, tables = judge(self, panel, walk=self._join(panel, folds, parts=parts), tell=tell)
         if folder is None:
             return result
@@ -179,13 +178,6 @@ class Study:
             "code": code_hashes(describe(self)),
             "versions": {"alphaloom": __version__, "python": sys.version.split()[0], **_versions()},
         }
-
-
-class _Here:
-    """Maps in this process, one item after the other."""
-
-    def map(self, work: Callable[[_Item], _Made], items: Iterable[_Item]) -> Iterator[_Made]:
-        return map(work, items)
 
 
 def _silent(stage: str, done: int, total: int) -> None:
