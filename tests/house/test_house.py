@@ -15,7 +15,13 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "alphaloom"
 FILES = sorted(SOURCE.rglob("*.py"))
 ROOMS = sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))
-FACTOR_THEMES = {"explain", "options", "search", "stream", "chunks", "chain", "style", "risk", "torch_backend"}
+THEMES = {  # rooms with more than twelve things to offer keep them in public modules, one for each theme
+    "factors": {"explain", "options", "search", "stream", "chunks", "chain", "style", "risk", "torch_backend"},
+    "forecast": {"augmentation", "baselines", "correction", "directional", "neural", "sharing"},
+    "portfolio": {"covariance", "exits", "optimise", "problem"},
+    "study": {"arena", "controls", "directions"},
+    "nn": {"losses"},
+}
 FORBIDDEN_NAMES = {
     "utils",
     "util",
@@ -72,8 +78,7 @@ def test_rooms_are_entered_by_their_doors(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("alphaloom."):
             parts = node.module.split(".")
-            # Rooms with more than twelve things to offer keep them in thematic public modules.
-            public = parts[1] == "metrics" or (parts[1] == "factors" and parts[-1] in FACTOR_THEMES)
+            public = parts[1] == "metrics" or parts[-1] in THEMES.get(parts[1], set())
             assert len(parts) == 2 or parts[1] == room or public, f"line {node.lineno}: {node.module}"
 
 

@@ -25,6 +25,10 @@ _BASE = [
     "threadpoolctl",
     "cloudpickle",
     "lightgbm",
+    "cvxpy-base",
+    "clarabel",
+    "osqp",
+    "highspy",
     "exchange_calendars",
     "plotly",
     "pydantic",
@@ -33,10 +37,11 @@ _BASE = [
 ]
 _EXTRAS = {
     "deep": (("torch", "safetensors"), "neural systems"),
+    "portfolio": (("skfolio",), "comparing our optimisers with another library's"),
     "ray": (("ray",), "work on a Ray cluster"),
     "vendors": (("yfinance", "ccxt"), "downloading prices from vendors"),
 }
-_MODULES = {"scikit-learn": "sklearn"}
+_MODULES = {"scikit-learn": "sklearn", "cvxpy-base": "cvxpy"}
 
 
 @dataclass(frozen=True)
