@@ -253,6 +253,7 @@ def import_data(
     documents: Annotated[Path | None, typer.Option(help="Table of time, asset, text.", show_default=False)] = None,
     actions: Annotated[Path | None, typer.Option(help="Table of asset, ex-date, split, dividend.")] = None,
     adjustment: Annotated[str, typer.Option(help="auto, adj_close, chained, events, preclose or none.")] = "auto",
+    limits: Annotated[str, typer.Option(help="Price limits by a market's rules: none or a_share.")] = "none",
     calendar: Annotated[str, typer.Option(help="Exchange calendar for gaps: XNYS, XSHG, 24/7, none.")] = "XNYS",
     revise: Annotated[bool, typer.Option("--revise", help="Accept changed values of known bars.")] = False,
 ) -> None:
@@ -260,7 +261,9 @@ def import_data(
     from alphaloom.app.console import out, progress
     from alphaloom.app.imports import Sources, import_files, validation_table
 
-    sources = Sources(sectors, membership, fundamentals, documents, actions, benchmark, tuple(labels or ()), adjustment)
+    sources = Sources(
+        sectors, membership, fundamentals, documents, actions, benchmark, tuple(labels or ()), adjustment, limits
+    )
     pairs = _pairs("--map", columns or []), _pairs("--series", series or [])
     with progress() as tell:
         noticed = import_files(

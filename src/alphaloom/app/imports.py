@@ -33,6 +33,7 @@ class Sources:
     benchmark: str | None = None
     labels: tuple[str, ...] = ()
     adjustment: str = "auto"
+    limits: str = "none"
 
 
 def import_files(
@@ -65,6 +66,7 @@ def import_files(
         documents=sources.documents,
         actions=sources.actions,
         adjustment=sources.adjustment,
+        limits=sources.limits,
         revise=revise,
     )
     return import_market(

@@ -113,14 +113,20 @@ def _scatter_mask(values: NDArray[np.bool_], place: NDArray[np.int64], shape: tu
 def _tradable(table: pl.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Whether an order at the open can be filled: an open, some trade that day, no halt, no price limit at the open.
 
-    Prices and limits are compared as traded; the close of the day plays no part.
+    Prices and limits are compared as traded, to the digits of a float32; the close of the day plays no part.
     """
     trades = pl.col("open").is_not_null() & pl.col("close").is_not_null() & (pl.col("volume").fill_null(0) > 0)
     if "tradestatus" in table.columns:
         trades &= pl.col("tradestatus").fill_null(1) != 0
-    at_top = (pl.col("open") >= pl.col("limit_up")).fill_null(False) if "limit_up" in table.columns else pl.lit(False)
+    at_top = (
+        (pl.col("open") >= pl.col("limit_up") * (1 - 1e-6)).fill_null(False)
+        if "limit_up" in table.columns
+        else pl.lit(False)
+    )
     at_floor = (
-        (pl.col("open") <= pl.col("limit_down")).fill_null(False) if "limit_down" in table.columns else pl.lit(False)
+        (pl.col("open") <= pl.col("limit_down") * (1 + 1e-6)).fill_null(False)
+        if "limit_down" in table.columns
+        else pl.lit(False)
     )
     masks = table.select(buy=trades & ~at_top, sell=trades & ~at_floor)
     return masks["buy"].to_numpy(), masks["sell"].to_numpy()

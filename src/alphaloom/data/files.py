@@ -65,7 +65,8 @@ class MarketFiles:
     `fundamentals`: asset, period_end, available_date, numbers; visible `fundamentals_lag` days after that date.
     `documents`: time of availability, text, asset, kind. `actions`: asset, ex-date, split, dividend.
     A file may be given as a path, a pandas frame or a polars frame.
-    `adjustment`: auto, adj_close, chained, events, preclose or none. `revise` accepts changed rows for known bars.
+    `adjustment`: auto, adj_close, chained, events, preclose or none. `limits`: none, or a_share where the daily price
+    limits are to be made from that market's rules. `revise` accepts changed rows for known bars.
     """
 
     membership: Any = None
@@ -78,6 +79,7 @@ class MarketFiles:
     documents: Any = None
     actions: Any = None
     adjustment: str = "auto"
+    limits: str = "none"
     revise: bool = False
 
     def all_series(self) -> dict[str, SeriesFile]:

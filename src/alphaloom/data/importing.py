@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from alphaloom.data.extras import (
 )
 from alphaloom.data.files import MarketFiles
 from alphaloom.data.findings import ValidationReport
+from alphaloom.data.limits import check_limits, with_limits
 from alphaloom.data.merge import merge_bars
 from alphaloom.data.sources import Bars, read_parquet, read_prices
 from alphaloom.data.store import Store
@@ -51,6 +53,7 @@ def import_market(
     tell = progress or (lambda stage, share: None)
     files = extras or MarketFiles()
     check_calendar(calendar)
+    check_limits(files.limits)
     target = Store(store)
     tell("read", 0.0)
     sources = prices if isinstance(prices, Sequence) and not isinstance(prices, str) else [prices]
@@ -67,7 +70,7 @@ def import_market(
         change = Change(read_manifest(target.path))
         _put_extras(change, commit, tables=tables, files=files)
         tell("check", 0.25)
-        whole = _put_prices(change, commit, bars=bars, revise=files.revise)
+        whole = _put_prices(change, commit, bars=_limited(bars, change, files, commit.root), revise=files.revise)
         tell("screen", 0.6)
         manifest, report = described(change, commit, whole=whole, bars=bars, files=files, calendar=calendar)
         tell("write", 0.9)
@@ -75,6 +78,14 @@ def import_market(
             commit.publish(manifest)
     tell("done", 1.0)
     return report
+
+
+def _limited(bars: Bars | None, change: Change, files: MarketFiles, root: Path) -> Bars | None:
+    if bars is None or files.limits == "none":
+        return bars
+    old = [name for name in change.old.get("files", {}) if name.startswith("prices/")]
+    known = frozenset(asset for name in old for asset in read_parquet(root / name)["asset"].unique())
+    return replace(bars, frame=with_limits(bars.frame, files.limits, known=known))
 
 
 def _read_extras(files: MarketFiles, tell: Progress) -> dict[str, pl.DataFrame]:
