@@ -200,6 +200,16 @@ def test_membership_is_the_largest_of_the_bar_before_each_quarter(panel: Panel) 
     assert (~panel.member.any(axis=0)).sum() >= 3
 
 
+def test_late_listings_stay_in_their_place_when_a_market_goes_on() -> None:
+    short = EmbeddedMarket(days=200, assets=30, late=0.5)
+    assert simulate(dataclasses.replace(short, opening=200)).source == simulate(short).source
+    before, after = simulate(short), simulate(dataclasses.replace(short, days=300, opening=200))
+    np.testing.assert_array_equal(before.listed, after.listed[:200])
+    np.testing.assert_array_equal(before["cap"], after["cap"][:200])
+    with pytest.raises(DataError, match="at least one"):
+        EmbeddedMarket(opening=0)
+
+
 def test_a_shorter_market_is_the_beginning_of_a_longer_one() -> None:
     short = EmbeddedMarket(days=330, assets=25, late=0.0, dtype="float64", halts=0.005)
     before, after = simulate(short), simulate(dataclasses.replace(short, days=420))[:330]

@@ -30,9 +30,10 @@ class EmbeddedMarket:
     `reversal`, `value`, `volume` and `news` are about the daily rank correlation (IC) of each planted effect with the
     return from the next open to the one after; `noise` is the twin with the same structure and chance but nothing
     planted. `premium` is what all assets earn a year over the risk-free rate; `members` the index's part of all
-    assets; `late` the part that is listed after the first bar; `halts` the chance a bar that trading stops in an
-    asset; `delistings` scales how often firms fall into distress or receive a bid; `headlines` the chance of one per
-    asset and bar; `price_limit` the greatest daily move as a fraction, 0 for none.
+    assets; `late` the part that is listed after the first bar, within `opening` bars (all by default: a market
+    that shall go on as a shorter one began names the shorter one's length); `halts` the chance a bar that trading stops
+    in an asset; `delistings` scales how often firms fall into distress or receive a bid; `headlines` the chance of one
+    per asset and bar; `price_limit` the greatest daily move as a fraction, 0 for none.
     Raises: DataError for values that make no market.
     """
 
@@ -53,9 +54,10 @@ class EmbeddedMarket:
     headlines: float = 0.12
     price_limit: float = 0.0
     dtype: str = "float32"
+    opening: int | None = None
 
     def __post_init__(self) -> None:
-        whole = {"days": self.days, "assets": self.assets}
+        whole = {"days": self.days, "assets": self.assets, "opening": 1 if self.opening is None else self.opening}
         for name, count in whole.items():
             if count < 1:
                 raise DataError("a market has at least one bar and one asset", found=count, where=f"simulate.{name}")
@@ -142,7 +144,9 @@ def planted_signal(market: EmbeddedMarket) -> Signal:
 def _run(market: EmbeddedMarket) -> tuple[Grid, Draws, Clock, Path]:
     days = trading_days(market.start, market.days)
     ends = quarter_ends(days)
-    draws = draw(market.seed, Sizes(market.days, market.assets, len(ends)), late=market.late)
+    draws = draw(
+        market.seed, Sizes(market.days, market.assets, len(ends)), late=(market.late, market.opening or market.days)
+    )
     clock = make_clock(days, ends, draws=draws)
     return days, draws, clock, walk(market, draws, clock=clock)
 

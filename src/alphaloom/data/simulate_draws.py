@@ -86,16 +86,16 @@ class Sizes:
     Q: int
 
 
-def draw(seed: int, sizes: Sizes, *, late: float) -> Draws:
-    """Draw everything; `late` is the fraction of assets that are listed after the first bar."""
+def draw(seed: int, sizes: Sizes, *, late: tuple[float, int]) -> Draws:
+    """Draw everything; `late` is the fraction of assets that are listed after the first bar, and over how many bars."""
     return Draws(**_traits(seed, sizes, late), **_shocks(seed, sizes), **_happenings(seed, sizes))
 
 
-def _traits(seed: int, sizes: Sizes, late: float) -> dict[str, Grid]:
-    rng, N = stream(seed, "traits"), sizes.N
+def _traits(seed: int, sizes: Sizes, late: tuple[float, int]) -> dict[str, Grid]:
+    rng, N, (part, bars) = stream(seed, "traits"), sizes.N, late
     cap = np.exp(rng.normal(21.8, 1.3, N))
     # Uniform numbers, not integers of a range: how many the generator spends must not depend on the length.
-    soonest, latest = min(20, sizes.T // 5), int(0.8 * sizes.T)
+    soonest, latest = min(20, bars // 5), int(0.8 * bars)
     listed_at = soonest + (rng.random(N) * (latest - soonest)).astype(np.int64)
     # Small firms swing more, as in real markets; the shocks are symmetric, so this moves no mean and no median.
     vol = 0.0138 * np.exp(0.25 * rng.standard_normal(N) - 0.06 * (np.log(cap) - 21.8))
@@ -109,7 +109,7 @@ def _traits(seed: int, sizes: Sizes, late: float) -> dict[str, Grid]:
         "turnover": np.exp(rng.normal(-5.3, 0.4, N)),
         "pays": np.where(rng.random(N) < 0.6, rng.uniform(0.005, 0.04, N), 0.0),
         "phase": rng.integers(0, 63, N),
-        "first": np.where(rng.random(N) < late, listed_at, 0),
+        "first": np.where(rng.random(N) < part, listed_at, 0),
     }
 
 
