@@ -32,6 +32,7 @@ CATALOG: dict[str, dict[str, tuple[str, str]]] = {
         "buy_and_hold": ("alphaloom.portfolio", "BuyAndHold"),
         "equal_weight": ("alphaloom.portfolio", "EqualWeight"),
         "moving_average_cross": ("alphaloom.portfolio", "MovingAverageCross"),
+        "minimum_variance": ("alphaloom.portfolio", "MinimumVariance"),
     },
 }
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from alphaloom.portfolio.longshort import LongShort
+from alphaloom.portfolio.minimum_variance import MinimumVariance
 from alphaloom.portfolio.rules import BuyAndHold, EqualWeight, MovingAverageCross
 from alphaloom.portfolio.threshold import Threshold
 from alphaloom.portfolio.topk import TopK
 
-__all__ = ["BuyAndHold", "EqualWeight", "LongShort", "MovingAverageCross", "Threshold", "TopK"]
+__all__ = ["BuyAndHold", "EqualWeight", "LongShort", "MinimumVariance", "MovingAverageCross", "Threshold", "TopK"]

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphaloom.errors import AxisError, DataError
-from alphaloom.factors.risk import RiskModel
 from alphaloom.panel import Panel, last_known
 
 __all__ = ["Risk", "RiskKind", "bar_returns", "check_risk", "estimate", "rows_needed", "shrinkage"]
@@ -110,7 +109,7 @@ def estimate(kind: RiskKind, view: Panel, window: int, *, half_life: float = 63.
     returns (by weight), or whose price never moved has no estimate.
     Raises: DataError for a window that is too short or a panel that lacks what the style model needs.
     """
-    check_risk(kind, window, "estimate")
+    check_risk(kind, window, "estimate", half_life=half_life, factors=factors)
     if kind == "style":
         return _styled(view, window)
     returns = bar_returns(view, window)
@@ -134,8 +133,11 @@ def rows_needed(kind: RiskKind, window: int) -> int:
     return window + (_STYLE_ROWS if kind == "style" else 0)
 
 
-def check_risk(kind: str, window: int, where: str) -> None:
-    """A kind of covariance is one of the known ones and a window has at least two returns.   Raises: DataError."""
+def check_risk(kind: str, window: int, where: str, *, half_life: float = 1.0, factors: int = 1) -> None:
+    """The settings of `estimate`: a known kind, at least two returns, a positive half-life and number of factors.
+
+    Raises: DataError that names `where` and the setting.
+    """
     if kind not in get_args(RiskKind):
         raise DataError(
             "a covariance is of one of these kinds",
@@ -145,6 +147,10 @@ def check_risk(kind: str, window: int, where: str) -> None:
         )
     if window < 2 or window != int(window):
         raise DataError("a window has at least two returns", found=window, where=f"{where}.window")
+    if not 0.0 < half_life < np.inf:
+        raise DataError("a half-life is a positive number of bars", found=half_life, where=f"{where}.half_life")
+    if factors < 1 or factors != int(factors):
+        raise DataError("a number of factors is whole and at least 1", found=factors, where=f"{where}.factors")
 
 
 def bar_returns(view: Panel, window: int) -> Grid:
@@ -249,6 +255,8 @@ def _principal(moves: Grid, factors: int) -> tuple[Grid, Grid]:
 
 
 def _styled(view: Panel, window: int) -> Risk:
+    from alphaloom.factors.risk import RiskModel
+
     rows = view[max(0, len(view) - 1 - rows_needed("style", window)) :]
     label = "sector" if "sector" in rows.labels else ""
     if not ({"cap"} <= set(rows.fields) or {"close", "shares_out"} <= set(rows.fields)):
