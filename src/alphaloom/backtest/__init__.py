@@ -2,5 +2,7 @@
 
 from alphaloom.backtest.engine import backtest
 from alphaloom.backtest.result import COSTS, STATUS, BacktestResult, Orders
+from alphaloom.backtest.resume import Passage, Standing, resume
+from alphaloom.backtest.sizing import order_shares
 
-__all__ = ["COSTS", "STATUS", "BacktestResult", "Orders", "backtest"]
+__all__ = ["COSTS", "STATUS", "BacktestResult", "Orders", "Passage", "Standing", "backtest", "order_shares", "resume"]

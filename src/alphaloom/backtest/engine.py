@@ -17,9 +17,9 @@ from alphaloom.panel import Panel
 from alphaloom.roles import Policy, ScheduledPolicy
 
 if TYPE_CHECKING:
-    from alphaloom.backtest.ledger import Journal, Ledger
+    from alphaloom.backtest.ledger import Journal, Ledger, Position
 
-__all__ = ["backtest"]
+__all__ = ["as_floats", "backtest", "lay_out", "refuse", "with_room", "written_orders"]
 
 # (rule, way out) of each fault that the ledger can name.
 _FAULTS = {
@@ -59,10 +59,21 @@ def _check(panel: Panel, *, start: int, cash: float) -> None:
 
 
 def _open_ledger(panel: Panel, market: Market, *, start: int, cash: float) -> Ledger:
-    from alphaloom.backtest.ledger import Journal, Ledger, Position, Rules
+    from alphaloom.backtest.ledger import Position
+
+    N = panel.shape[1]
+    book = Position(
+        np.array([cash], dtype=np.float64), np.zeros(1, bool), np.zeros(N), np.zeros(N), first_marks(panel, start)
+    )
+    return lay_out(panel, market, start=start, book=book, periods_per_year=panel.periods_per_year)
+
+
+def lay_out(panel: Panel, market: Market, *, start: int, book: Position, periods_per_year: float) -> Ledger:
+    """A ledger for the rows from `start` on, with nothing written yet."""
+    from alphaloom.backtest.ledger import Journal, Ledger, Rules
 
     T, N = panel.shape
-    K, P = T - start, panel.periods_per_year
+    K, P = T - start, periods_per_year
     rules = Rules(
         commission=float(market.commission),
         sell_tax=float(market.sell_tax),
@@ -73,9 +84,6 @@ def _open_ledger(panel: Panel, market: Market, *, start: int, cash: float) -> Le
         delist_loss=float(market.delist_loss),
         short=bool(market.short),
         same_close=market.fill == "same_close",
-    )
-    book = Position(
-        np.array([cash], dtype=np.float64), np.zeros(1, bool), np.zeros(N), np.zeros(N), first_marks(panel, start)
     )
     journal = Journal(
         cash=np.empty(K),
@@ -94,7 +102,7 @@ def _open_ledger(panel: Panel, market: Market, *, start: int, cash: float) -> Le
     return Ledger(draw_tape(panel, market, start), rules, book, journal)
 
 
-def _with_room(ledger: Ledger, more: int) -> Ledger:
+def with_room(ledger: Ledger, more: int) -> Ledger:
     """The same ledger with room for more orders; pages that are never written cost no memory."""
     journal = ledger.journal
     used, room = int(journal.written[0]), len(journal.status)
@@ -113,13 +121,13 @@ def _with_room(ledger: Ledger, more: int) -> Ledger:
 def _run_schedule(policy: ScheduledPolicy, panel: Panel, *, ledger: Ledger, start: int) -> Ledger:
     from alphaloom.backtest.ledger import replay
 
-    weights = _as_floats(policy.weights(panel), panel.shape, "policy.weights(panel)")[start:]
+    weights = as_floats(policy.weights(panel), panel.shape, "policy.weights(panel)")[start:]
     # A row that holds has NaN in every column, so the first column counts the rows that may order.
     orders = int(np.count_nonzero(~np.isnan(weights[:, 0]))) * panel.shape[1] if panel.shape[1] else 0
-    ledger = _with_room(ledger, orders)
+    ledger = with_room(ledger, orders)
     row, fault, asset = replay(ledger, weights)
     if fault:
-        _refuse(panel, weights[row], row=start + row, fault=fault, asset=asset)
+        refuse(panel, weights[row], row=start + row, fault=fault, asset=asset)
     return ledger
 
 
@@ -132,7 +140,7 @@ def _run_bars(policy: Policy, panel: Panel, *, ledger: Ledger, start: int) -> Le
     rewritten = ledger.rules.same_close
     nothing = read_only(np.full(N, np.nan))
     for row in range(T - start):
-        ledger = _with_room(ledger, N)
+        ledger = with_room(ledger, N)
         advance(ledger, row)
         if ledger.book.dead[0]:
             place(ledger, row, nothing)
@@ -142,14 +150,15 @@ def _run_bars(policy: Policy, panel: Panel, *, ledger: Ledger, start: int) -> Le
         held = read_only(shares[row].copy()) if rewritten else shares[row]
         book = Book(now[row], float(journal.cash[row]), held, prices[row], history)
         decided = policy.decide(panel[: start + row + 1], book)
-        weights = _as_floats(decided, (N,), f"policy.decide at {_day(now[row])}")
+        weights = as_floats(decided, (N,), f"policy.decide at {_day(now[row])}")
         fault, asset = place(ledger, row, weights)
         if fault:
-            _refuse(panel, weights, row=start + row, fault=fault, asset=asset)
+            refuse(panel, weights, row=start + row, fault=fault, asset=asset)
     return ledger
 
 
-def _as_floats(weights: object, shape: tuple[int, ...], where: str) -> NDArray[np.float64]:
+def as_floats(weights: object, shape: tuple[int, ...], where: str) -> NDArray[np.float64]:
+    """Weights as a read-only array of the shape that they must have.   Raises: DecisionError."""
     try:
         array = np.array(weights, dtype=np.float64, order="C", copy=None)
     except (TypeError, ValueError) as error:
@@ -164,7 +173,8 @@ def _as_floats(weights: object, shape: tuple[int, ...], where: str) -> NDArray[n
     return read_only(array)
 
 
-def _refuse(panel: Panel, weights: NDArray[np.float64], *, row: int, fault: int, asset: int) -> None:
+def refuse(panel: Panel, weights: NDArray[np.float64], *, row: int, fault: int, asset: int) -> None:
+    """Say which rule weights break, where, and the way out.   Raises: DecisionError."""
     rule, fix = _FAULTS[fault]
     place = f"row {row}, {_day(panel.times[row])}"
     if fault == 4:
@@ -174,7 +184,7 @@ def _refuse(panel: Panel, weights: NDArray[np.float64], *, row: int, fault: int,
 
 def _close_ledger(ledger: Ledger, panel: Panel, *, market: Market, cash: float) -> BacktestResult:
     journal = ledger.journal
-    orders = _orders(journal)
+    orders = written_orders(journal)
     gone = np.flatnonzero(journal.equity <= 0.0)
     bankrupt = panel.times[gone[0]] if len(gone) else None
     return BacktestResult(
@@ -196,7 +206,8 @@ def _close_ledger(ledger: Ledger, panel: Panel, *, market: Market, cash: float) 
     )
 
 
-def _orders(journal: Journal) -> Orders:
+def written_orders(journal: Journal) -> Orders:
+    """The orders that a ledger wrote down."""
     used = int(journal.written[0])
     keep: Callable[[NDArray[Any]], NDArray[Any]] = np.copy if 2 * used < len(journal.status) else np.asarray
     rows, numbers = ([read_only(keep(column[:used])) for column in group] for group in (journal.rows, journal.numbers))

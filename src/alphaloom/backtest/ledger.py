@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["Journal", "Ledger", "Position", "Rules", "Tape", "advance", "place", "replay"]
+__all__ = ["Journal", "Ledger", "Position", "Rules", "Tape", "advance", "place", "replay", "size"]
 
 # Status of an order. The names stand in result.STATUS, in this order.
 FILLED, PARTIAL, CASH, HALTED, LIMIT, UNLISTED = 0, 1, 2, 3, 4, 5
@@ -357,6 +357,15 @@ def _size(ledger: Ledger, row: int, weights: Floats) -> None:
         if abs(change) > DUST:
             order = change * equity / mark[asset]
             waiting[asset] = _whole(order, lot[row, asset]) if in_lots else order
+
+
+@_compiled
+def size(ledger: Ledger, row: int, weights: Floats) -> tuple[int, int]:
+    """The orders of these weights, left waiting; nothing is written down, and nothing is ordered after a fault."""
+    fault = _fault(ledger, weights)
+    if fault[0] == 0:
+        _size(ledger, row, weights)
+    return fault
 
 
 @_compiled

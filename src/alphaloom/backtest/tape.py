@@ -14,7 +14,7 @@ from alphaloom.panel import Panel, last_known
 if TYPE_CHECKING:
     from alphaloom.backtest.ledger import Tape
 
-__all__ = ["describe", "draw_tape", "first_marks", "impact_rates", "read_only"]
+__all__ = ["describe", "draw_tape", "first_marks", "impact_rates", "lot_sizes", "read_only"]
 
 WINDOW = 20
 LEAST = 5
@@ -40,6 +40,8 @@ def draw_tape(panel: Panel, market: Market, start: int) -> Tape:
     from alphaloom.backtest.ledger import Tape
 
     none = _floats(np.empty((0, 0)))
+    # Rates read 20 bars back and no further, so a book that goes on need not go through its panel's whole past.
+    early = max(0, start - WINDOW)
     rows = panel[start:]
     close = _floats(rows["close"])
     price = _floats(rows["open"]) if market.fill == "next_open" else close
@@ -50,8 +52,8 @@ def draw_tape(panel: Panel, market: Market, start: int) -> Tape:
         listed=rows.listed,
         purchase=purchase,
         sale=sale,
-        lot=_floats(_lots(panel, market)[start:]) if market.lot > 0 else none,
-        impact=_floats(impact_rates(panel, market)[start:]) if market.impact > 0 else none,
+        lot=_floats(lot_sizes(panel, market, start)) if market.lot > 0 else none,
+        impact=_floats(impact_rates(panel[early:], market)[start - early :]) if market.impact > 0 else none,
     )
 
 
@@ -77,8 +79,24 @@ def _verdicts(panel: Panel, market: Market, price: NDArray[np.float64]) -> tuple
 
 def first_marks(panel: Panel, start: int) -> NDArray[np.float64]:
     """The last known close before `start`, NaN where there is none.   Shape: (N,)."""
-    before = np.asarray(panel["close"][:start], dtype=np.float64)
-    return last_known(before)[-1].copy() if start else np.full(panel.shape[1], np.nan)
+    last = np.full(panel.shape[1], np.nan)
+    return last if start == 0 else _carried(panel["close"][:start], start - 1)[0]
+
+
+def _carried(values: NDArray[Any], start: int) -> NDArray[np.float64]:
+    """The rows from `start` on, each with the last positive value at or before it.
+
+    Missing: NaN where there is none; only columns that start without a value are looked up in the rows before.
+    """
+    rows = np.asarray(values[start:], dtype=np.float64)
+    rows = np.where((rows > 0.0) & (rows < np.inf), rows, np.nan)
+    unknown = np.flatnonzero(np.isnan(rows[0]))
+    before = np.asarray(values[:start], dtype=np.float64)[:, unknown]
+    known = (before > 0.0) & (before < np.inf)
+    found = known.any(axis=0)
+    latest = start - 1 - np.argmax(known[::-1], axis=0) if start else np.zeros(len(unknown), np.intp)
+    rows[0, unknown[found]] = before[latest[found], np.flatnonzero(found)]
+    return last_known(rows)
 
 
 def impact_rates(panel: Panel, market: Market) -> NDArray[np.float64]:
@@ -124,11 +142,11 @@ def _rolling(values: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.floa
     return count, mean, np.sqrt(squares / (count - 1.0))
 
 
-def _lots(panel: Panel, market: Market) -> NDArray[np.float64]:
+def lot_sizes(panel: Panel, market: Market, start: int) -> NDArray[np.float64]:
+    """The trading unit in adjusted shares on the rows from `start` on.   Shape: (T - start, N)."""
     if "adj_factor" not in panel.fields:
-        return np.full(panel.shape, market.lot)
-    factor = np.asarray(panel["adj_factor"], dtype=np.float64)
-    factor = last_known(np.where(factor > 0.0, factor, np.nan))
+        return np.full((len(panel) - start, panel.shape[1]), market.lot)
+    factor = _carried(panel["adj_factor"], start)
     return np.asarray(market.lot / np.where(np.isnan(factor), 1.0, factor))
 
 

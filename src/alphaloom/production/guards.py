@@ -103,9 +103,10 @@ class Guards:
         now = panel.times[-1]
         if book.now != now:
             return "stale_bars", f"the book stands at {day_text(book.now)} and the panel at {day_text(now)}"
-        late = 0 if today is None else _bars_between(now, today, panel.periods_per_year)
+        today = now if today is None else today
+        late = _bars_between(now, today, panel.periods_per_year)
         if 0 <= self.stale_bars < late:
-            return "stale_bars", f"the last bar is {day_text(now)}, {late} bars before {day_text(np.datetime64(today))}"
+            return "stale_bars", f"the last bar is {day_text(now)}, {late} bars before {day_text(today)}"
         equity = book.history.equity[-1]
         if not equity > 0.0:
             return "equity", f"the book is worth {equity:,.2f}"
@@ -138,6 +139,6 @@ class Guards:
 
 def _bars_between(last: np.datetime64, today: np.datetime64, periods_per_year: float) -> int:
     """Bars that should have come after `last` up to `today`: working days, or all days in a market without weekends."""
-    one, other = np.datetime64(last, "D"), np.datetime64(today, "D")
+    one, other = last.astype("datetime64[D]"), today.astype("datetime64[D]")
     days = int((other - one).astype(np.int64)) if periods_per_year > _DAILY else int(np.busday_count(one, other))
     return max(days, 0)

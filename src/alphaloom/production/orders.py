@@ -53,7 +53,7 @@ class Order:
         if not np.isfinite(self.shares):
             raise DataError("an order is a number of shares", found=self.shares, where=f"order for {self.asset}")
         object.__setattr__(self, "shares", float(self.shares))
-        object.__setattr__(self, "decided", np.datetime64(self.decided, "ns"))
+        object.__setattr__(self, "decided", self.decided.astype("datetime64[ns]"))
 
     def body(self) -> dict[str, Any]:
         """The order as plain values for a journal."""
@@ -164,7 +164,7 @@ def order_list(
 
 def time_text(time: np.datetime64) -> str:
     """A time as text, to the nanosecond."""
-    return str(np.datetime64(time, "ns"))
+    return str(time.astype("datetime64[ns]"))
 
 
 def time_value(text: str) -> np.datetime64:

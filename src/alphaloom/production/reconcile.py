@@ -48,7 +48,7 @@ class Desk:
         raise NotImplementedError
 
     def send(self, broker: Broker) -> tuple[Report, ...]:
-        """Submit every intended order that has not been answered yet; silence is not an error, reconcile() resolves it."""
+        """Submit every intended order that has not been answered; a broker that is silent is left to reconcile()."""
         raise NotImplementedError
 
     def hear(self, messages: Iterable[Report | Action]) -> None:
