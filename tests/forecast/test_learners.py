@@ -124,9 +124,9 @@ def test_early_stopping_fits_on_labels_that_end_before_the_cut(planted, factors,
 
     calls, grown = [], boosting._grown
 
-    def spy(recipe, x, y, **rest):
-        calls.append((len(y), None if rest.get("held") is None else len(rest["held"][1])))
-        return grown(recipe, x, y, **rest)
+    def spy(recipe, table, **rest):
+        calls.append((len(table.y), None if rest.get("held") is None else len(rest["held"].y)))
+        return grown(recipe, table, **rest)
 
     monkeypatch.setattr(boosting, "_grown", spy)
     LightGBM(factors, horizon=5, trees=5, min_rows=50, patience=2, holdout=0.25).fit(planted(100, 20), Market())

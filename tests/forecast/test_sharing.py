@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from alphaloom.forecast import Blend, LightGBM, Ridge, sharing
+from alphaloom.forecast.inputs import Inputs, cross_zscore
 from alphaloom.market import Market
 from alphaloom.units import ONE
 
@@ -33,18 +34,20 @@ def test_a_blend_computes_its_factors_once(planted, factors, counted):
 
 def test_slices_get_their_own_rows_and_other_panels_their_own_values(planted, factors, counted):
     panel = planted(60, 10)
+    inputs = Inputs(factors, "zscore")
+
+    def read(part):
+        return np.concatenate([block for _, block in inputs.grids(part, np.arange(len(part)))])[:, 0]
+
     with sharing.shared_factors(panel):
+        whole = cross_zscore(panel["x"].astype(np.float32))
         for rows in (slice(0, 60), slice(0, 40), slice(13, 60), slice(20, 30)):
-            np.testing.assert_array_equal(
-                sharing.factor_values(factors, panel[rows])[..., 0], panel["x"][rows].astype(np.float32)
-            )
+            np.testing.assert_array_equal(read(panel[rows]), whole[rows])
         assert counted == [60]
-        other = panel.with_field("x", panel["x"] + 1.0, ONE)
-        np.testing.assert_array_equal(
-            sharing.factor_values(factors, other)[..., 0], (panel["x"] + 1.0).astype(np.float32)
-        )
+        other = panel.with_field("x", panel["x"] ** 2, ONE)
+        np.testing.assert_array_equal(read(other), cross_zscore((panel["x"] ** 2).astype(np.float32)))
         with sharing.shared_factors(panel[5:20]):
-            sharing.factor_values(factors, panel[5:20])
+            read(panel[5:20])
     assert counted == [60, 60]
 
 

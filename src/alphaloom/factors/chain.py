@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphaloom.errors import DataError
-from alphaloom.factors.chain_blocks import LEAST_PAIRS, Evidence, Fitted, Step, check_axes, gather, through
-from alphaloom.factors.chain_learned import Orient, Redundancy, Weight, Weighted, ledoit_wolf
-from alphaloom.factors.chain_steps import AvailabilityLag, FillMissing, Neutralise, Standardise, Winsorize
+from alphaloom.factors.chain_blocks import LEAST_PAIRS, Evidence, Fitted, Step, check_axes, gather, measured, through
+from alphaloom.factors.chain_learned import Choice, Orient, Redundancy, Signs, Weight, Weighted, ledoit_wolf
+from alphaloom.factors.chain_steps import AvailabilityLag, FillMissing, Late, Neutralise, Standardise, Winsorize
 from alphaloom.factors.evaluate import evaluate
 from alphaloom.factors.library import FactorSet
 from alphaloom.factors.neutralise import Design, Neutralised, design, neutralise, regress_out
@@ -28,13 +28,16 @@ from alphaloom.signal import Features, Signal, Target
 __all__ = [
     "AvailabilityLag",
     "Chain",
+    "Choice",
     "Design",
     "FillMissing",
     "FittedChain",
+    "Late",
     "Neutralise",
     "Neutralised",
     "Orient",
     "Redundancy",
+    "Signs",
     "Standardise",
     "Weight",
     "Winsorize",
@@ -44,6 +47,7 @@ __all__ = [
     "mask_ablation",
     "mask_first",
     "masked_share",
+    "measured",
     "neutralise",
     "post_hoc",
     "regress_out",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,7 +13,7 @@ from alphaloom.errors import AxisError
 from alphaloom.panel import Panel
 from alphaloom.signal import Features, Target
 
-__all__ = ["Evidence", "Fitted", "Run", "Step", "blocks", "check_axes", "gather", "through"]
+__all__ = ["Evidence", "Fitted", "Run", "Step", "blocks", "check_axes", "gather", "measured", "through"]
 
 Cube = NDArray[Any]
 # Changes a block of rows, in place where it can. Blocks come in order of time and each row comes once.
@@ -97,23 +97,36 @@ def through(steps: Sequence[Fitted], features: Features, panel: Panel, *, out: C
 
 def gather(steps: Sequence[Fitted], features: Features, target: Target, panel: Panel) -> Evidence:
     """Measure the features after some steps against the target, block by block."""
-    from alphaloom.factors.chain_kernels import rank_ics
-
     check_axes(features, panel, target)
     names = features.names
     for step in steps:
         names = step.names(names)
-    later = known_outcomes(target)
     runs = [step.open(panel) for step in steps]
-    F = len(names)
+    walk = (
+        (np.arange(rows.start, rows.stop), _run(runs, features.values[rows], rows)) for rows in blocks(features.values)
+    )
+    alike = np.arange(len(panel)) % max(1, len(panel) // 250) == 0
+    return measured(names, walk, target, panel, alike=alike)
+
+
+def measured(
+    names: tuple[str, ...],
+    walk: Iterable[tuple[NDArray[np.intp], Cube]],
+    target: Target,
+    panel: Panel,
+    *,
+    alike: NDArray[np.bool_],
+) -> Evidence:
+    """Measure features that come as dates and blocks (B, N, F); on dates marked in `alike` also with each other."""
+    from alphaloom.factors.chain_kernels import rank_ics
+
+    F, later = len(names), known_outcomes(target)
     ics = np.full((len(panel), F), np.nan)
     likeness, dates = np.zeros((F, F)), np.zeros((F, F))
-    every = max(1, len(panel) // 250)
-    for rows in blocks(features.values):
-        block = _run(runs, features.values[rows], rows)
+    for rows, block in walk:
         ics[rows] = rank_ics(block, panel.member[rows], later[rows], LEAST_PAIRS)
-        for t in range(-rows.start % every, len(block), every):
-            _add_likeness(block[t], panel.member[rows.start + t], likeness, dates)
+        for k in np.flatnonzero(alike[rows]):
+            _add_likeness(block[k], panel.member[rows[k]], likeness, dates)
     with np.errstate(invalid="ignore"):
         return Evidence(names, ics, likeness / dates, target)
 

@@ -14,7 +14,7 @@ from alphaloom.factors.neutralise import design, neutralise
 from alphaloom.panel import Panel
 from alphaloom.signal import Features, Target
 
-__all__ = ["AvailabilityLag", "FillMissing", "Neutralise", "Standardise", "Winsorize"]
+__all__ = ["AvailabilityLag", "FillMissing", "Late", "Neutralise", "Standardise", "Winsorize"]
 
 Fences = Literal["mad", "sigma", "quantile"]
 Scale = Literal["zscore", "rank"]

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from alphaloom.errors import DataError, SolveError
 from alphaloom.factors import FactorSet
+from alphaloom.forecast.augmentation import Augmentation
+from alphaloom.forecast.correction import Correction
 from alphaloom.forecast.inputs import Inputs, Scale, Table, TargetKind, check_recipe, learn
 from alphaloom.market import Market
 from alphaloom.panel import Panel
@@ -53,6 +55,8 @@ class LightGBM:
     holdout: float = 0.2
     threads: int = 1
     seed: int = 0
+    correction: Correction | None = None
+    augmentation: Augmentation | None = None
 
     def __post_init__(self) -> None:
         check_recipe(self, "LightGBM")
@@ -76,7 +80,7 @@ class LightGBM:
         if self.patience:
             trees, note = self._stopped(train, market, table)
             notes = (*notes, note)
-        model = str(_grown(self, table.x, table.y, trees=trees).model_to_string())
+        model = str(_grown(self, table, trees=trees).model_to_string())
         kind: Kind = "return" if self.target == "return" else "score"
         return LightGBMForecaster(inputs, model, self.horizon, kind, self.threads, notes)
 
@@ -88,7 +92,7 @@ class LightGBM:
         first = np.zeros(len(table.cell), dtype=np.bool_)
         before = table.cell < early.size
         first[before] = early[table.cell[before]]
-        last = ~before
+        last = ~before & ~table.synthetic
         if not first.any() or not last.any():
             raise SolveError(
                 "early stopping needs labels before and after the cut",
@@ -96,8 +100,7 @@ class LightGBM:
                 where="LightGBM.holdout",
                 fix="train on more bars, or set patience=0",
             )
-        held = (table.x[last], table.y[last])
-        trees = int(_grown(self, table.x[first], table.y[first], trees=self.trees, held=held).best_iteration)
+        trees = int(_grown(self, _part(table, first), trees=self.trees, held=_part(table, last)).best_iteration)
         return max(trees, 1), f"early stopping on the last {len(train) - cut} bars kept {max(trees, 1)} trees"
 
 
@@ -122,7 +125,7 @@ class LightGBMForecaster:
         """The share of each factor in the error that the trees removed."""
         gain = np.asarray(_loaded(self.model).feature_importance("gain"), dtype=np.float64)
         shares = gain / (gain.sum() or 1.0)
-        return dict(zip(self.inputs.factors.names, shares.tolist(), strict=True))
+        return dict(zip(self.inputs.names, shares.tolist(), strict=True))
 
     def predict(self, panel: Panel) -> Signal:
         """Scores of the members.   Shape: (T, N)."""
@@ -134,16 +137,19 @@ class LightGBMForecaster:
         return Signal(panel.times, panel.assets, self.inputs.scores(panel, trees), self.kind, self.horizon, "lightgbm")
 
 
-def _grown(
-    recipe: LightGBM,
-    x: NDArray[np.float32],
-    y: NDArray[np.float64],
-    *,
-    trees: int,
-    held: tuple[NDArray[np.float32], NDArray[np.float64]] | None = None,
-) -> Any:
+def _part(table: Table, rows: NDArray[np.bool_]) -> Table:
+    return Table(table.x[rows], table.y[rows], table.cell[rows], table.weight[rows], table.synthetic[rows])
+
+
+def _weights(table: Table) -> NDArray[np.float64] | None:
+    """Weights with mean 1, so that `min_rows` and `l2` keep their meaning; None where all rows weigh the same."""
+    return table.weight / table.weight.mean() if table.weighted else None
+
+
+def _grown(recipe: LightGBM, table: Table, *, trees: int, held: Table | None = None) -> Any:
     import lightgbm
 
+    y = table.y
     if len(y) < 2 * recipe.min_rows:
         raise SolveError(
             "a tree needs rows for two leaves",
@@ -170,10 +176,10 @@ def _grown(
         "feature_pre_filter": False,
         "verbosity": -1,
     }
-    data = lightgbm.Dataset(x, label=y, params=settings)
+    data = lightgbm.Dataset(table.x, label=y, weight=_weights(table), params=settings)
     if held is None:
         return lightgbm.train(settings, data, num_boost_round=trees)
-    judge = data.create_valid(held[0], label=held[1])
+    judge = data.create_valid(held.x, label=held.y, weight=_weights(held))
     stop = lightgbm.early_stopping(recipe.patience, verbose=False)
     return lightgbm.train(settings, data, num_boost_round=trees, valid_sets=[judge], callbacks=[stop])
 

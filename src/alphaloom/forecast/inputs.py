@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -11,10 +12,13 @@ from numpy.typing import NDArray
 
 from alphaloom.errors import DataError, SolveError
 from alphaloom.factors import FactorSet, load_library
-from alphaloom.forecast.sharing import factor_values
+from alphaloom.factors.chain import Choice, FittedChain, Signs
+from alphaloom.forecast.augmentation import Augmentation
+from alphaloom.forecast.correction import Correction, uniqueness
+from alphaloom.forecast.sharing import opened, shared_factors
 from alphaloom.market import Market
 from alphaloom.panel import Panel
-from alphaloom.signal import forward_returns
+from alphaloom.signal import Target, forward_returns
 
 __all__ = ["Inputs", "Recipe", "Scale", "Table", "TargetKind", "check_recipe", "cross_rank", "cross_zscore", "learn"]
 
@@ -22,6 +26,7 @@ Scale = Literal["rank", "zscore"]
 TargetKind = Literal["rank", "zscore", "return"]
 
 _BLOCK_BYTES = 1 << 24
+_TABLE_BYTES = 1 << 30
 _CLIP = 4.0
 
 
@@ -40,45 +45,69 @@ class Recipe(Protocol):
     def every(self) -> int: ...
     @property
     def known(self) -> float: ...
+    @property
+    def correction(self) -> Correction | None: ...
+    @property
+    def augmentation(self) -> Augmentation | None: ...
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The factors of a fitted model and how they are made comparable.
+    """The factors of a fitted model, how they are corrected and how they are made comparable.
 
     Each factor is ranked ("rank", centred, from -0.5 to 0.5) or standardised ("zscore", cut at 4) across the members
-    of its date. Nothing is fitted over time, so nothing can leak through a scaler.
-    Missing: an unknown factor counts as the date's middle (0); an asset with less than the fraction `known` of its
-    factors is left out.
+    of its date, after the steps of `correction` if there is one. `chain` holds what the correction learned on training
+    rows: directions and the factors that are kept. Scaling fits nothing over time, so nothing can leak through it.
+    Missing: an unknown factor counts as the date's middle (0), as does one whose look-back reaches before the panel; an
+    asset with less than the fraction `known` of its factors is left out.
     """
 
     factors: FactorSet
     scale: Scale = "rank"
     known: float = 0.5
+    correction: Correction | None = None
+    chain: FittedChain | None = None
 
     @property
     def lookback(self) -> int:
         """Rows before today that the factors read."""
-        return int(self.factors.lookback)
+        reach = int(self.factors.lookback)
+        return reach if self.correction is None else self.correction.rows_before(reach)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The factors that the model reads, in order: those that the correction kept."""
+        names = self.factors.names
+        for step in self.chain.steps if self.chain else ():
+            names = step.names(names)
+        return names
 
     def blocks(
         self, panel: Panel, dates: NDArray[np.intp]
     ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.bool_]]]:
         """Rows of the panel, a few dates at a time: the dates, the scaled factors (B, N, F), who has enough (B, N)."""
-        values = factor_values(self.factors, panel)
-        N, F = values.shape[1:]
+        for rows, block in self.grids(panel, dates):
+            unknown = np.isnan(block)
+            F = block.shape[1]
+            able = panel.member[rows] & (unknown.sum(axis=1) <= (1.0 - self.known) * F + 1e-9) & ~unknown.all(axis=1)
+            block[unknown] = 0.0
+            yield rows, np.ascontiguousarray(block.transpose(0, 2, 1)), able
+
+    def grids(self, panel: Panel, dates: NDArray[np.intp]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+        """Some ascending dates and their factors (B, F, N), NaN where not known.   Shape: dates (D,)."""
+        N, F = panel.shape[1], len(self.factors)
         step = max(1, _BLOCK_BYTES // max(1, 4 * N * F))
-        for start in range(0, len(dates), step):
-            rows = dates[start : start + step]
-            member = panel.member[rows]
-            # (B, F, N): the cross-section lies along the last axis, where a sort is fast.
-            grid = np.where(member[:, None, :], values[rows].transpose(0, 2, 1), np.float32(np.nan))
-            unknown = ~np.isfinite(grid)
-            grid[unknown] = np.nan
-            able = member & (unknown.sum(axis=1) <= (1.0 - self.known) * F + 1e-9) & ~unknown.all(axis=1)
-            scaled = (cross_rank if self.scale == "rank" else cross_zscore)(grid)
-            scaled[unknown] = 0.0
-            yield rows, np.ascontiguousarray(scaled.transpose(0, 2, 1)), able
+        scale = cross_rank if self.scale == "rank" else cross_zscore
+        with opened(panel, self.factors, self.correction, self.scale, scale=scale) as prepared:
+            for start in range(0, len(dates), step):
+                rows = dates[start : start + step]
+                block = prepared.at(rows)
+                for learned in self.chain.steps if self.chain else ():
+                    if isinstance(learned, Signs):
+                        block *= np.array(learned.signs, np.float32)[:, None]
+                    elif isinstance(learned, Choice):
+                        block = block[:, list(learned.kept)]
+                yield rows, block
 
     def scores(self, panel: Panel, model: Callable[[NDArray[np.float32]], NDArray[Any]]) -> NDArray[np.float64]:
         """What `model`, a function of rows (R, F), says of each asset.   Shape: (T, N), NaN where left out."""
@@ -93,11 +122,23 @@ class Inputs:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Rows to learn from.   Shape: x (R, F) float32, y (R,) float64, cell (R,) = row * N + column in the panel."""
+    """Rows to learn from, those of one date after the other.
+
+    Shape: x (R, F) float32, memory-mapped where it is large; y (R,) float64; cell (R,) = row * N + column in the panel,
+    ascending; weight (R,) float64, all 1 without a correction or augmentation; synthetic (R,) bool. Synthetic rows
+    come after the real ones with dates of their own, beyond those of the panel; they never serve to validate.
+    """
 
     x: NDArray[np.float32]
     y: NDArray[np.float64]
     cell: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    synthetic: NDArray[np.bool_]
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows differ in weight."""
+        return bool((self.weight != 1.0).any())
 
 
 def learn(recipe: Recipe, train: Panel, market: Market) -> tuple[Inputs, Table, tuple[str, ...]]:
@@ -108,31 +149,112 @@ def learn(recipe: Recipe, train: Panel, market: Market) -> tuple[Inputs, Table, 
     Raises: SolveError when no row has both factors and a label.
     """
     factors, notes = _supported(recipe.factors, train)
-    inputs = Inputs(factors, recipe.scale, recipe.known)
-    earned = forward_returns(train, market, horizon=recipe.horizon).values
-    label = np.where(train.member, earned, np.nan)
+    inputs = Inputs(factors, recipe.scale, recipe.known, recipe.correction)
+    with shared_factors(train):
+        if recipe.correction is not None:
+            notes = (*notes, *recipe.correction.notes(train))
+            inputs, said = _corrected(inputs, recipe, train, market)
+            notes = (*notes, *said)
+        table = _rows(recipe, inputs, train, market)
+    if not len(table.y):
+        raise SolveError(
+            "a fit needs rows that have both factors and a label",
+            found=f"{len(train)} bars, look-back {inputs.lookback}",
+            where="the training slice",
+            fix="train on more bars, or lower `horizon` or `known`",
+        )
+    if recipe.augmentation is not None:
+        table = _augmented(recipe, inputs, table, train=train, market=market)
+        notes = (*notes, f"{int(table.synthetic.sum())} of {len(table.y)} rows to learn from are synthetic.")
+    return inputs, table, notes
+
+
+def _corrected(inputs: Inputs, recipe: Recipe, train: Panel, market: Market) -> tuple[Inputs, tuple[str, ...]]:
+    """The inputs with what the correction learns from the training slice."""
+    correction = recipe.correction
+    if correction is None or not correction.learned:
+        return inputs, ()
+    target = forward_returns(train, market, horizon=recipe.horizon)
+    label = _labels(recipe, train, target)
+    walk = (
+        (rows, np.ascontiguousarray(block.transpose(0, 2, 1)))
+        for rows, block in inputs.grids(train, np.flatnonzero(np.isfinite(label).any(axis=1)))
+    )
+    chain = correction.learn(inputs.factors.names, walk, replace(target, values=label), train)
+    fitted = replace(inputs, chain=chain)
+    return fitted, (f"{len(fitted.names)} of {len(inputs.factors)} factors are left without duplicates.",)
+
+
+def _labels(recipe: Recipe, train: Panel, target: Target) -> NDArray[np.float64]:
+    """Returns of the members on the dates that are learned from.   Shape: (T, N)."""
+    label = np.where(train.member, target.values, np.nan)
     label[np.arange(len(train)) % recipe.every != 0] = np.nan
+    return label
+
+
+def _rows(recipe: Recipe, inputs: Inputs, train: Panel, market: Market) -> Table:
+    """The rows of a panel that have factors and a label."""
+    label = _labels(recipe, train, forward_returns(train, market, horizon=recipe.horizon))
     if recipe.target != "return":
         label = (cross_rank if recipe.target == "rank" else cross_zscore)(label)
     labelled = np.isfinite(label)
-    x = np.empty((int(labelled.sum()), len(factors.factors)), dtype=np.float32)
-    cells, filled = [], 0
-    for rows, block, able in inputs.blocks(train, np.flatnonzero(labelled.any(axis=1))):
+    dates = np.flatnonzero(labelled.any(axis=1))
+    x = _room(int(labelled.sum()), len(inputs.names))
+    cells: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    filled = 0
+    for rows, block, able in inputs.blocks(train, dates):
         take = able & labelled[rows]
         found = int(take.sum())
         x[filled : filled + found] = block[take]
         row, column = np.nonzero(take)
         cells.append(rows[row] * train.shape[1] + column)
         filled += found
-    if not filled:
-        raise SolveError(
-            "a fit needs rows that have both factors and a label",
-            found=f"{len(train)} bars, {int(labelled.sum())} labels, look-back {inputs.lookback}",
-            where="the training slice",
-            fix="train on more bars, or lower `horizon` or `known`",
-        )
     cell = np.concatenate(cells)
-    return inputs, Table(x[:filled], label.ravel()[cell], cell), notes
+    weight = np.ones(filled)
+    if recipe.correction is not None and recipe.correction.uniqueness and filled:
+        used, place = np.unique(cell // train.shape[1], return_inverse=True)
+        weight = uniqueness(used, recipe.horizon)[place]
+    return Table(x[:filled], label.ravel()[cell], cell, weight, np.zeros(filled, dtype=np.bool_))
+
+
+def _augmented(recipe: Recipe, inputs: Inputs, real: Table, *, train: Panel, market: Market) -> Table:
+    """The table with the rows of synthetic panels after its own, which weigh `augmentation.weight` as much in all."""
+    assert recipe.augmentation is not None
+    parts, dates = [real], len(train)
+    for path in recipe.augmentation.paths_of(train):
+        part = _rows(recipe, inputs, _completed(path, train), market)
+        cell = part.cell + dates * train.shape[1]
+        parts.append(replace(part, cell=cell, synthetic=np.ones(len(part.y), dtype=np.bool_)))
+        dates += len(path)
+    made = sum(float(part.weight.sum()) for part in parts[1:])
+    share = recipe.augmentation.weight * float(real.weight.sum()) / made if made > 0.0 else 0.0
+    x = _room(sum(len(part.y) for part in parts), real.x.shape[1])
+    np.concatenate([part.x for part in parts], out=x)
+    weight = np.concatenate([real.weight, *(share * part.weight for part in parts[1:])])
+    y, cell, synthetic = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("y", "cell", "synthetic")
+    )
+    return Table(x, y, cell, weight, synthetic)
+
+
+def _completed(path: Panel, train: Panel) -> Panel:
+    """A synthetic panel with the names that formulas may ask for: unknown fields, the labels of the training slice."""
+    empty = np.full(path.shape, np.nan, np.float32)
+    fields = {**{name: empty for name in train.fields if name not in path.fields}, **path.fields}
+    units = {**{name: train.units[name] for name in fields if name in train.units}, **path.units}
+    last = {name: np.broadcast_to(codes[-1], path.shape) for name, codes in train.labels.items()}
+    labels = {**last, **path.labels}
+    names = {**train.label_names, **path.label_names}
+    series = {**{name: np.full(len(path), np.nan) for name in train.series}, **path.series}
+    return path.replace(fields=fields, units=units, labels=labels, label_names=names, series=series)
+
+
+def _room(rows: int, columns: int) -> NDArray[np.float32]:
+    """An empty table; a large one lies in a file that has no name and goes with the array."""
+    if 4 * rows * columns <= _TABLE_BYTES:
+        return np.empty((rows, columns), dtype=np.float32)
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, np.float32, "w+", shape=(rows, columns))
 
 
 def check_recipe(recipe: Recipe, where: str) -> None:

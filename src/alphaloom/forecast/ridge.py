@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from alphaloom.errors import DataError, SolveError
 from alphaloom.factors import FactorSet
+from alphaloom.forecast.augmentation import Augmentation
+from alphaloom.forecast.correction import Correction
 from alphaloom.forecast.inputs import Inputs, Scale, Table, TargetKind, check_recipe, learn
 from alphaloom.market import Market
 from alphaloom.panel import Panel
@@ -38,6 +40,8 @@ class Ridge:
     every: int = 1
     known: float = 0.5
     alpha: float = 0.01
+    correction: Correction | None = None
+    augmentation: Augmentation | None = None
 
     def __post_init__(self) -> None:
         check_recipe(self, "Ridge")
@@ -73,7 +77,7 @@ class RidgeForecaster:
         """The share of each factor in the sum of absolute slopes."""
         size = np.abs(self.slopes)
         shares = size / (size.sum() or 1.0)
-        return dict(zip(self.inputs.factors.names, shares.tolist(), strict=True))
+        return dict(zip(self.inputs.names, shares.tolist(), strict=True))
 
     def predict(self, panel: Panel) -> Signal:
         """Scores of the members.   Shape: (T, N)."""
@@ -91,17 +95,30 @@ def _solved(table: Table, alpha: float) -> tuple[NDArray[np.float64], float]:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     R, F = table.x.shape
-    mean_x, mean_y = table.x.mean(axis=0, dtype=np.float64), float(table.y.mean())
+    weight = table.weight if table.weighted else None
+    mean_x = _mean(table.x, weight)
+    mean_y = float(table.y.mean()) if weight is None else float(weight @ table.y / weight.sum())
     square, cross = np.zeros((F, F)), np.zeros(F)
     # One thread: how a product is cut among threads would otherwise show in its last digits.
     with threadpool_limits(limits=1):
         for start in range(0, R, _ROWS):
             x = table.x[start : start + _ROWS] - mean_x
-            square += x.T @ x
-            cross += x.T @ (table.y[start : start + _ROWS] - mean_y)
+            told = x if weight is None else x * weight[start : start + _ROWS, None]
+            square += told.T @ x
+            cross += told.T @ (table.y[start : start + _ROWS] - mean_y)
         size = float(np.trace(square)) / F
         if size <= 0.0:
             raise SolveError("a fit needs a factor that varies", found=f"{R} rows, {F} factors", where="Ridge.fit")
         # lstsq also answers when alpha is 0 and factors repeat each other: with the shortest slopes.
         slopes = np.linalg.lstsq(square + alpha * size * np.eye(F), cross, rcond=None)[0]
     return slopes, mean_y - float(mean_x @ slopes)
+
+
+def _mean(x: NDArray[np.float32], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Mean of every factor over the rows, weighted where weights are given.   Shape: (R, F) -> (F,)."""
+    if weight is None:
+        return np.asarray(x.mean(axis=0, dtype=np.float64))
+    total = np.zeros(x.shape[1])
+    for start in range(0, len(x), _ROWS):
+        total += np.einsum("r,rf->f", weight[start : start + _ROWS], x[start : start + _ROWS].astype(np.float64))
+    return np.asarray(total / weight.sum())

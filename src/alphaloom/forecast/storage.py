@@ -81,10 +81,10 @@ def from_state(state: Mapping[str, Any]) -> Forecaster:
     inputs, horizon, kind = _inputs(state["inputs"]), int(state["horizon"]), state["kind"]
     if model == "ridge":
         slopes = tuple(float(slope) for slope in state["slopes"])
-        _check_parts(len(slopes), len(inputs.factors), "slopes")
+        _check_parts(len(slopes), len(inputs.names), "slopes")
         return RidgeForecaster(inputs, slopes, float(state["intercept"]), horizon, kind, notes)
     fitted = LightGBMForecaster(inputs, str(state["trees"]), horizon, kind, int(state["threads"]), notes)
-    _check_parts(_factors_of_trees(fitted.model), len(inputs.factors), "trees")
+    _check_parts(_factors_of_trees(fitted.model), len(inputs.names), "trees")
     return fitted
 
 
