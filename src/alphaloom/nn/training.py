@@ -38,9 +38,9 @@ class Training:
 
     An epoch sees every date once, `dates_per_batch` at a time in shuffled order. After each epoch the held samples are
     judged by the "loss" or by the mean correlation a date ("ic"); training ends when that has not improved for
-    `patience` epochs, and the best weights are kept. With `patience` 0, or no held samples, all epochs run and the last is kept.
-    `clip` bounds the length of the gradient, 0 does not. `amp` computes in bfloat16 where that is safe. `device` is
-    "cpu" or "cuda"; on a processor the same seed gives the same bytes, whatever `threads` other work uses.
+    `patience` epochs, and the best weights are kept. With `patience` 0, or no held samples, all epochs run and the
+    last weights are kept. `clip` bounds the length of the gradient, 0 does not. `amp` computes in bfloat16 where that
+    is safe. `device` is "cpu" or "cuda"; on a processor the same seed and `threads` give the same bytes in any process.
     A checkpoint is written after each epoch, and within one after every `checkpoint_every` batches if that is above 0.
     """
 
