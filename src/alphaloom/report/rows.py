@@ -129,11 +129,19 @@ def benchmark_rows(result: StudyResult) -> dict[str, list[Row]]:
 def _rows(figures: Mapping[str, object]) -> list[Row]:
     known = [(key, label, group, form) for group, items in CATALOGUE.items() for key, label, form in items]
     names = {key for key, *_ in known}
-    extra = [(key, key.replace("_", " "), "Other", "ratio") for key in figures if key not in names]
+    counts_last = sorted((key for key in figures if key not in names), key=lambda key: key.startswith("count."))
+    extra = [_unlisted(key) for key in counts_last]
     rows = [_row(entry, figures[entry[0]]) for entry in known + extra if entry[0] in figures]
     # A group without one value (the signal of a study without scores) was not asked for and is not a finding.
     measured = {row.group for row in rows if row.value is not None}
     return [row for row in rows if row.group in measured]
+
+
+def _unlisted(key: str) -> tuple[str, str, str, str]:
+    """A figure that the catalogue does not know; what a policy counted while it decided is a whole number."""
+    counted = key.removeprefix("count.")
+    label = counted.replace("_", " ")
+    return (key, label, "Other", "ratio") if counted == key else (key, label, "Counted by the policy", "count")
 
 
 def _row(entry: tuple[str, str, str, str], found: object) -> Row:

@@ -19,7 +19,7 @@ from alphaloom.study.earning import against, index_numbers, luck, riskless, sett
 from alphaloom.study.folds import Fold
 from alphaloom.study.result import StudyResult, plain_numbers
 from alphaloom.study.scoring import Scores, score, shuffled_summary
-from alphaloom.study.stitching import Walk, shuffled_signal
+from alphaloom.study.stitching import Walk, counts_of, notes_of, shuffled_signal
 
 if TYPE_CHECKING:
     from alphaloom.study.study import Study
@@ -49,19 +49,22 @@ def judge(study: Study, panel: Panel, *, walk: Walk, tell: Tell) -> tuple[StudyR
     benchmarks = {name: traded_numbers(rival, **measure) for name, rival in rivals.items()}
     if index is not None:
         benchmarks[curves.INDEX] = index_numbers(index, **measure)
+    # A policy counts and notes while it decides (solves, fallbacks), so it is asked after the back-test.
+    said = (*walk.notes, *notes_of(walk.policy))
     summary = {
         **traded_numbers(book, **measure),
         **against(daily, **measure),
         **luck(settled(book.returns), trials=study.trials, seed=study.seed, **measure),
         **found.summary,
         **(_control_numbers(study, walk, control=control, found=found, measure=measure) if control else {}),
+        **{f"count.{name}": float(count) for name, count in counts_of(walk.policy).items()},
     }
     result = StudyResult(
         name=study.name,
         config=study.resolved,
         provenance=study.provenance(panel),
         # What is wrong with the data comes first: it decides how far the rest can be trusted.
-        notes=_distinct(*panel.notes, *_plan_notes(study, panel, walk=walk), rate_note, *book.notes, *walk.notes),
+        notes=_distinct(*panel.notes, *_plan_notes(study, panel, walk=walk), rate_note, *book.notes, *said),
         folds=tuple(
             _fold_facts(panel, walk, number=number, daily=daily, found=found) for number in range(len(walk.folds))
         ),

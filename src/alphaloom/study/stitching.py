@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ __all__ = [
     "ScheduledSwitch",
     "Switch",
     "Walk",
+    "counts_of",
     "notes_of",
     "shared_notes",
     "shuffled_signal",
@@ -97,6 +98,12 @@ def notes_of(model: object) -> tuple[str, ...]:
     return tuple(str(note) for note in getattr(model, "notes", ()))
 
 
+def counts_of(policy: object) -> dict[str, int]:
+    """What a policy counted while it decided: solves, fallbacks and the like; none for a policy that counts nothing."""
+    found = getattr(policy, "counts", None)
+    return {str(name): int(count) for name, count in found.items()} if isinstance(found, Mapping) else {}
+
+
 def _check_axes(signal: Signal, view: Panel) -> None:
     if signal.assets != view.assets or not np.array_equal(signal.times, view.times):
         raise AxisError(
@@ -148,6 +155,15 @@ class Switch:
     def lookback(self) -> int:
         """The largest look-back of the policies."""
         return max(policy.lookback for policy in self.policies)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What the policies counted, added up."""
+        total: dict[str, int] = {}
+        for policy in self.policies:
+            for name, count in counts_of(policy).items():
+                total[name] = total.get(name, 0) + count
+        return total
 
     def decide(self, view: Panel, book: Book) -> NDArray[np.float64]:
         """The decision of the policy in charge on the last bar of the view."""
