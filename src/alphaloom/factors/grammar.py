@@ -286,7 +286,7 @@ class Grammar:
             kinds = ("rolling", "pair") if stack[-1][0] == "D" else ("binary",)
             for token in self.tokens:
                 numbers = "C" in (stack[-1][0], stack[-2][0])
-                twin_safe = token.name not in _NO_TWINS or numbers or stack[-1][1:3] != stack[-2][1:3]
+                twin_safe = token.name not in _NO_TWINS or numbers or stack[-1][1:4] != stack[-2][1:4]
                 if token.kind in kinds and (twin_safe or stack[-1][0] == "D") and token.name != "ts_corr":
                     after = self._after(stack, token)
                     ways += [1 + self._need(after)] if after else []
@@ -304,7 +304,7 @@ class Grammar:
         for name in dict.fromkeys(self.features):
             leaf = self._leaf(name)
             for token in self.tokens:
-                twin = token.name in _NO_TWINS and stack[0][1:3] == leaf[1:3] and spelt.count(leaf[1:3]) < 2
+                twin = token.name in _NO_TWINS and stack[0][1:4] == leaf[1:4] and spelt.count(leaf[1:3]) < 2
                 if token.kind == "binary" and not twin:
                     after = self._after((*stack, leaf), token)
                     if after and (stack[0][0] == "C" or after[-1][1:3] != stack[0][1:3]):
