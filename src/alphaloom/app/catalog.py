@@ -33,6 +33,8 @@ CATALOG: dict[str, dict[str, tuple[str, str]]] = {
         "equal_weight": ("alphaloom.portfolio", "EqualWeight"),
         "moving_average_cross": ("alphaloom.portfolio", "MovingAverageCross"),
         "minimum_variance": ("alphaloom.portfolio", "MinimumVariance"),
+        "risk_parity": ("alphaloom.portfolio", "RiskParity"),
+        "hierarchical_risk_parity": ("alphaloom.portfolio", "HierarchicalRiskParity"),
     },
 }
 

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from alphaloom.portfolio.hierarchical import HierarchicalRiskParity
 from alphaloom.portfolio.longshort import LongShort
 from alphaloom.portfolio.minimum_variance import MinimumVariance
+from alphaloom.portfolio.risk_parity import RiskParity
 from alphaloom.portfolio.rules import BuyAndHold, EqualWeight, MovingAverageCross
 from alphaloom.portfolio.threshold import Threshold
 from alphaloom.portfolio.topk import TopK
 
-__all__ = ["BuyAndHold", "EqualWeight", "LongShort", "MinimumVariance", "MovingAverageCross", "Threshold", "TopK"]
+__all__ = [
+    "BuyAndHold",
+    "EqualWeight",
+    "HierarchicalRiskParity",
+    "LongShort",
+    "MinimumVariance",
+    "MovingAverageCross",
+    "RiskParity",
+    "Threshold",
+    "TopK",
+]
