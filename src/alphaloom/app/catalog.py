@@ -22,6 +22,8 @@ CATALOG: dict[str, dict[str, tuple[str, str]]] = {
         "ridge": ("alphaloom.forecast", "Ridge"),
         "lightgbm": ("alphaloom.forecast", "LightGBM"),
         "blend": ("alphaloom.forecast", "Blend"),
+        "mlp": ("alphaloom.forecast.neural", "MLP"),
+        "factor_transformer": ("alphaloom.forecast.neural", "FactorAttention"),
     },
     "allocator": {
         "top_k": ("alphaloom.portfolio", "TopK"),

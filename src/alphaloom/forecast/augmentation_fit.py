@@ -114,4 +114,4 @@ def _states(returns: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[n
     start = np.maximum(0, stop - _STATE_WINDOW)
     volatility = (total[stop] - total[start]) / (stop - start)
     cuts = np.quantile(volatility, np.arange(1, _STATES) / _STATES) if len(mean) else np.zeros(_STATES - 1)
-    return np.searchsorted(cuts, volatility)
+    return np.asarray(np.searchsorted(cuts, volatility), dtype=np.intp)

@@ -141,10 +141,13 @@ class Table:
         return bool((self.weight != 1.0).any())
 
 
-def learn(recipe: Recipe, train: Panel, market: Market) -> tuple[Inputs, Table, tuple[str, ...]]:
+def learn(
+    recipe: Recipe, train: Panel, market: Market, *, drawn: int | None = None
+) -> tuple[Inputs, Table, tuple[str, ...]]:
     """The inputs of a model, the rows to fit it on, and what is worth a note.
 
     Time: labels are made from `train` alone, so those that need later rows are missing and their rows are left out.
+    Synthetic panels are drawn from the first `drawn` rows, by default all: blocks of rows that judge would teach them.
     `every` takes every so-many-th date, which thins labels that overlap.
     Raises: SolveError when no row has both factors and a label.
     """
@@ -164,7 +167,7 @@ def learn(recipe: Recipe, train: Panel, market: Market) -> tuple[Inputs, Table, 
             fix="train on more bars, or lower `horizon` or `known`",
         )
     if recipe.augmentation is not None:
-        table = _augmented(recipe, inputs, table, train=train, market=market)
+        table = _augmented(recipe, inputs, table, train=train[:drawn], market=market, dates=len(train))
         notes = (*notes, f"{int(table.synthetic.sum())} of {len(table.y)} rows to learn from are synthetic.")
     return inputs, table, notes
 
@@ -217,10 +220,10 @@ def _rows(recipe: Recipe, inputs: Inputs, train: Panel, market: Market) -> Table
     return Table(x[:filled], label.ravel()[cell], cell, weight, np.zeros(filled, dtype=np.bool_))
 
 
-def _augmented(recipe: Recipe, inputs: Inputs, real: Table, *, train: Panel, market: Market) -> Table:
+def _augmented(recipe: Recipe, inputs: Inputs, real: Table, *, train: Panel, market: Market, dates: int) -> Table:
     """The table with the rows of synthetic panels after its own, which weigh `augmentation.weight` as much in all."""
     assert recipe.augmentation is not None
-    parts, dates = [real], len(train)
+    parts = [real]
     for path in recipe.augmentation.paths_of(train):
         part = _rows(recipe, inputs, _completed(path, train), market)
         cell = part.cell + dates * train.shape[1]

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alphaloom.errors import DataError
 from alphaloom.nn.samples import windows
-from alphaloom.nn.specs import NetSpec
+from alphaloom.nn.specs import NetSpec, spec_from_state, spec_state
 
 __all__ = ["FittedNet"]
 
@@ -41,6 +42,36 @@ class FittedNet:
             built = self.spec.build(self.features, self.outputs)
         built.load_state_dict({name: torch.from_numpy(np.array(values)) for name, values in self.state.items()})
         return built.eval()
+
+    def to_state(self) -> dict[str, Any]:
+        """Texts, numbers, lists and, as leaves, the arrays of weights."""
+        return {
+            "net": spec_state(self.spec),
+            "features": self.features,
+            "outputs": self.outputs,
+            "weights": {name: np.array(values) for name, values in self.state.items()},
+            "history": {name: list(values) for name, values in self.history.items()},
+            "best": self.best,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> FittedNet:
+        """The net that `to_state` described.   Raises: DataError where its weights do not fit its description."""
+        net = cls(
+            spec_from_state(state["net"]),
+            int(state["features"]),
+            int(state["outputs"]),
+            {name: np.asarray(values) for name, values in state["weights"].items()},
+            {name: tuple(float(value) for value in values) for name, values in state["history"].items()},
+            int(state["best"]),
+        )
+        try:
+            net.module()
+        except RuntimeError as misfit:
+            raise DataError(
+                "stored weights fit their net", found=str(misfit).splitlines()[-1].strip(), where="weights"
+            ) from None
+        return net
 
     def predict(self, x: NDArray[Any], *, device: str = "cpu") -> NDArray[np.float32]:
         """What the net says of some rows.   Shape: (R, F) or (R, L, F) -> (R, O).   Missing: NaN is read as 0."""

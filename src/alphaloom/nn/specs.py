@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from alphaloom.errors import DataError
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Cell", "FactorTransformer", "Mlp", "NetSpec", "Recurrent"]
+__all__ = ["Cell", "FactorTransformer", "Mlp", "NetSpec", "Recurrent", "spec_from_state", "spec_state"]
 
 Cell = Literal["gru", "lstm"]
 
@@ -104,6 +105,29 @@ class Recurrent:
         from alphaloom.nn.modules import Memory
 
         return Memory(features, outputs, self)
+
+
+_NETS: dict[str, type[Mlp] | type[FactorTransformer] | type[Recurrent]] = {
+    "mlp": Mlp,
+    "factor_transformer": FactorTransformer,
+    "recurrent": Recurrent,
+}
+
+
+def spec_state(spec: NetSpec) -> dict[str, Any]:
+    """A net's description as plain numbers and texts.   Raises: DataError for one that is not of this room."""
+    for kind, known in _NETS.items():
+        if isinstance(spec, known):
+            body = {name: list(part) if isinstance(part, tuple) else part for name, part in asdict(spec).items()}
+            return {"kind": kind, **body}
+    raise DataError("only this room's nets have a stored form", found=type(spec).__name__, where="nn")
+
+
+def spec_from_state(state: Mapping[str, Any]) -> NetSpec:
+    """The description that `spec_state` wrote.   Raises: DataError for an unknown kind."""
+    if state.get("kind") not in _NETS:
+        raise DataError("a stored net has a known kind", found=state.get("kind"), where="net.kind")
+    return _NETS[state["kind"]](**{name: part for name, part in state.items() if name != "kind"})
 
 
 def _check_count(found: int, least: int, where: str) -> None:
