@@ -120,12 +120,12 @@ def test_assets_without_an_estimate_are_named_by_nan(make_panel):
     close = panel["close"].copy()
     close[:35, 1] = np.nan  # listed lately: 24 of 40 returns
     close[:45, 2] = np.nan  # 14 of 40
-    close[-1, 3] = np.nan  # no close today
+    close[-1, 3] = np.nan  # halted today
     close[:, 4] = 20.0  # never moves
     panel = panel.replace(fields={**panel.fields, "close": close}, member=None, listed=None)
     for kind in ("sample", "ledoit_wolf", "constant_correlation", "ewma", "factor"):
         risk = estimate(kind, panel, 40, half_life=40.0)
-        assert risk.known.tolist() == [True, True, False, False, False, True]
+        assert risk.known.tolist() == [True, True, False, True, False, True]
         part = risk.part(risk.known).dense()
         assert np.isfinite(part).all()
         assert np.linalg.eigvalsh(part).min() > 0

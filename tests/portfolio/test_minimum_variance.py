@@ -151,6 +151,12 @@ def test_a_decision_holds_what_does_not_trade_and_weighs_the_rest_against_it(mak
     assert weights.sum() == pytest.approx(0.95)
     assert policy.counts == {"solves": 1, "infeasible": 0, "fallbacks": 0, "interior": 0}
     assert policy.notes == ()
+    risk = estimate("sample", panel, 60)
+    best = [0, 1, 3, 5]
+    slope = risk.times(np.where(np.arange(6) == 4, 0.0, weights))[best]  # the halted holding is part of the portfolio
+    inside = weights[best] > 0
+    np.testing.assert_allclose(slope[inside], slope[inside].mean(), rtol=1e-8)
+    assert (slope[~inside] >= slope[inside].mean()).all()
 
 
 def test_caps_that_leave_too_little_room_are_counted(make_panel, book_of):

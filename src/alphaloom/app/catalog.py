@@ -37,6 +37,7 @@ CATALOG: dict[str, dict[str, tuple[str, str]]] = {
         "minimum_variance": ("alphaloom.portfolio", "MinimumVariance"),
         "risk_parity": ("alphaloom.portfolio", "RiskParity"),
         "hierarchical_risk_parity": ("alphaloom.portfolio", "HierarchicalRiskParity"),
+        "tail_risk": ("alphaloom.portfolio", "TailRisk"),
     },
 }
 

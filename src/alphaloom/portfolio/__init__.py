@@ -7,6 +7,7 @@ from alphaloom.portfolio.longshort import LongShort
 from alphaloom.portfolio.minimum_variance import MinimumVariance
 from alphaloom.portfolio.risk_parity import RiskParity
 from alphaloom.portfolio.rules import BuyAndHold, EqualWeight, MovingAverageCross
+from alphaloom.portfolio.tail import TailRisk
 from alphaloom.portfolio.threshold import Threshold
 from alphaloom.portfolio.topk import TopK
 
@@ -18,6 +19,7 @@ __all__ = [
     "MinimumVariance",
     "MovingAverageCross",
     "RiskParity",
+    "TailRisk",
     "Threshold",
     "TopK",
 ]

@@ -105,8 +105,8 @@ def estimate(kind: RiskKind, view: Panel, window: int, *, half_life: float = 63.
     Missing: a return is known where the close is, and runs from the last close before it in the window, so the bar
     that ends a halt bears the whole move. An unknown return counts as the asset's mean, and the deviations are
     enlarged so that the variance is that of the known ones: the matrix stays positive, and a pair's covariance shrinks
-    with the bars that the two did not share. An asset without a close today, with fewer than half of the window's
-    returns (by weight), or whose price never moved has no estimate.
+    with the bars that the two did not share. An asset with fewer than half of the window's returns (by weight), or
+    whose price never moved, has no estimate.
     Raises: DataError for a window that is too short or a panel that lacks what the style model needs.
     """
     check_risk(kind, window, "estimate", half_life=half_life, factors=factors)
@@ -205,7 +205,7 @@ def _deviations(returns: Grid, weights: Grid) -> tuple[Grid, NDArray[np.intp]]:
     """Deviations of the assets that have enough returns, filled and enlarged.   Shape: (T, M), (M,)."""
     seen = np.isfinite(returns)
     mass = weights @ seen
-    enough = (mass >= 0.5) & (seen[-1:].any(axis=0)) & (seen.sum(axis=0) >= 2)
+    enough = (mass >= 0.5) & (seen.sum(axis=0) >= 2)
     known = np.flatnonzero(enough)
     part, there, share = returns[:, known], seen[:, known], mass[known]
     mean = (weights @ np.where(there, part, 0.0)) / share
