@@ -14,7 +14,7 @@ from alphaloom.panel import Panel, last_known
 if TYPE_CHECKING:
     from alphaloom.backtest.ledger import Tape
 
-__all__ = ["describe", "draw_tape", "first_marks", "impact_rates", "lot_sizes", "read_only"]
+__all__ = ["describe", "draw_tape", "first_marks", "impact_rates", "latest_values", "lot_sizes", "read_only"]
 
 WINDOW = 20
 LEAST = 5
@@ -79,8 +79,13 @@ def _verdicts(panel: Panel, market: Market, price: NDArray[np.float64]) -> tuple
 
 def first_marks(panel: Panel, start: int) -> NDArray[np.float64]:
     """The last known close before `start`, NaN where there is none.   Shape: (N,)."""
-    last = np.full(panel.shape[1], np.nan)
-    return last if start == 0 else _carried(panel["close"][:start], start - 1)[0]
+    return latest_values(panel["close"], start - 1) if start else np.full(panel.shape[1], np.nan)
+
+
+def latest_values(values: NDArray[Any], row: int) -> NDArray[np.float64]:
+    """The last positive value of each asset at or before a row.   Shape: (T, N) -> (N,).   Missing: NaN without one."""
+    last: NDArray[np.float64] = _carried(values[: row + 1], row)[0]
+    return last
 
 
 def _carried(values: NDArray[Any], start: int) -> NDArray[np.float64]:
@@ -91,11 +96,11 @@ def _carried(values: NDArray[Any], start: int) -> NDArray[np.float64]:
     rows = np.asarray(values[start:], dtype=np.float64)
     rows = np.where((rows > 0.0) & (rows < np.inf), rows, np.nan)
     unknown = np.flatnonzero(np.isnan(rows[0]))
-    before = np.asarray(values[:start], dtype=np.float64)[:, unknown]
-    known = (before > 0.0) & (before < np.inf)
-    found = known.any(axis=0)
-    latest = start - 1 - np.argmax(known[::-1], axis=0) if start else np.zeros(len(unknown), np.intp)
-    rows[0, unknown[found]] = before[latest[found], np.flatnonzero(found)]
+    if start and len(unknown):
+        before = np.asarray(values[:start, unknown], dtype=np.float64)
+        known = (before > 0.0) & (before < np.inf)
+        latest = start - 1 - np.argmax(known[::-1], axis=0)
+        rows[0, unknown] = np.where(known.any(axis=0), before[latest, np.arange(len(unknown))], np.nan)
     return last_known(rows)
 
 

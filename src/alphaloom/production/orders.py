@@ -33,7 +33,8 @@ WAITING = "waiting"
 # Why a broker does not take an order: the asset is not in its market, no short sales, decided on an earlier bar, a
 # second order for one asset, an order of no size, an account without money. The rest are the ledger's words.
 REFUSALS = ("unknown", "short", "late", "second", "empty", "bankrupt")
-CLOSED = (*STATUS, "cancelled", *REFUSALS)
+# "volume": a participation cap left nothing to fill.
+CLOSED = (*STATUS, "volume", "cancelled", *REFUSALS)
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ class Report:
 
     Unit: `done` shares, signed; `price` the fill price, None where nothing was done; the four costs money.
     Time: `filled` is the bar of the fill, or of the failure to fill; None while it waits and for a refusal.
-    `status` is "waiting", a status of the ledger (filled, partial, cash, halted, limit, unlisted), "cancelled", or why
-    the order was refused.
+    `status` is "waiting", a status of the ledger (filled, partial, cash, halted, limit, unlisted), "volume" for want of
+    volume, "cancelled", or why the order was refused (REFUSALS).
     """
 
     order: Order
@@ -113,7 +114,7 @@ class Action:
     """What happened to a holding without an order: its shares were multiplied by `factor`.
 
     A factor of 0 is a delisting (or a bankruptcy) that was paid out; any other one is a new adjustment of the prices.
-    Time: `time` is the bar before whose fills it happened.
+    Time: it happened at the close of `time`, after the fills of that bar.
     """
 
     time: np.datetime64
