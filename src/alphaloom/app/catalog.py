@@ -22,6 +22,7 @@ CATALOG: dict[str, dict[str, tuple[str, str]]] = {
         "ridge": ("alphaloom.forecast", "Ridge"),
         "lightgbm": ("alphaloom.forecast", "LightGBM"),
         "blend": ("alphaloom.forecast", "Blend"),
+        "return_scale": ("alphaloom.forecast", "ReturnScale"),
         "mlp": ("alphaloom.forecast.neural", "MLP"),
         "factor_transformer": ("alphaloom.forecast.neural", "FactorAttention"),
     },

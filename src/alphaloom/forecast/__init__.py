@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alphaloom.forecast.blend import Blend, BlendForecaster
 from alphaloom.forecast.boosting import LightGBM, LightGBMForecaster
+from alphaloom.forecast.calibration import ReturnScale
 from alphaloom.forecast.inputs import Inputs
 from alphaloom.forecast.ridge import Ridge, RidgeForecaster
 from alphaloom.forecast.storage import from_state, load_forecaster, save_forecaster, to_state
@@ -14,6 +15,7 @@ __all__ = [
     "Inputs",
     "LightGBM",
     "LightGBMForecaster",
+    "ReturnScale",
     "Ridge",
     "RidgeForecaster",
     "from_state",

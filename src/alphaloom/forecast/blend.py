@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from alphaloom.errors import DataError, SolveError
 from alphaloom.forecast.inputs import cross_rank
 from alphaloom.forecast.sharing import shared_factors
+from alphaloom.forecast.storage import from_state, to_state
+from alphaloom.forecast.stored_inputs import check_parts
 from alphaloom.market import Market
 from alphaloom.metrics import ranking
 from alphaloom.panel import Panel
@@ -121,6 +123,19 @@ class BlendForecaster:
             signals = [forecaster.predict(panel) for forecaster in self.forecasters]
         values = _mean_rank([signal.values for signal in signals], self.weights)
         return Signal(panel.times, panel.assets, values, "score", max(s.horizon for s in signals), "blend")
+
+    def state(self) -> dict[str, Any]:
+        """The stored form."""
+        members = [to_state(member) for member in self.forecasters]
+        return {"members": members, "weights": list(self.weights), "notes": list(self.notes)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> BlendForecaster:
+        """The forecaster that `state` described.   Raises: DataError where its parts do not fit."""
+        members = tuple(from_state(member) for member in state["members"])
+        weights = tuple(float(weight) for weight in state["weights"])
+        check_parts(len(weights), len(members), "weights")
+        return cls(members, weights, tuple(state.get("notes", ())))
 
 
 def _mean_rank(grids: Sequence[NDArray[np.float64]], weights: Sequence[float]) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from alphaloom.factors import FactorSet
 from alphaloom.forecast.augmentation import Augmentation
 from alphaloom.forecast.correction import Correction
 from alphaloom.forecast.inputs import Inputs, Scale, Table, TargetKind, check_recipe, learn
+from alphaloom.forecast.stored_inputs import check_parts, inputs_of, state_of_inputs
 from alphaloom.market import Market
 from alphaloom.panel import Panel
 from alphaloom.signal import Kind, Signal, forward_returns
@@ -135,6 +136,23 @@ class LightGBMForecaster:
             return np.asarray(booster.predict(x, num_threads=self.threads))
 
         return Signal(panel.times, panel.assets, self.inputs.scores(panel, trees), self.kind, self.horizon, "lightgbm")
+
+    def state(self) -> dict[str, Any]:
+        """The stored form."""
+        own = {"trees": self.model, "threads": self.threads, "horizon": self.horizon, "kind": self.kind}
+        return {**own, "notes": list(self.notes), "inputs": state_of_inputs(self.inputs)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> LightGBMForecaster:
+        """The forecaster that `state` described.   Raises: DataError where its parts do not fit."""
+        import lightgbm
+
+        inputs, model, notes = inputs_of(state["inputs"]), str(state["trees"]), tuple(state.get("notes", ()))
+        try:
+            check_parts(int(_loaded(model).num_feature()), len(inputs.names), "trees")
+        except lightgbm.basic.LightGBMError as error:
+            raise DataError("stored trees can be read", found=str(error), where="trees") from None
+        return cls(inputs, model, int(state["horizon"]), state["kind"], int(state["threads"]), notes)
 
 
 def _part(table: Table, rows: NDArray[np.bool_]) -> Table:

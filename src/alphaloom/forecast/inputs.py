@@ -225,7 +225,7 @@ def _augmented(recipe: Recipe, inputs: Inputs, real: Table, *, train: Panel, mar
     assert recipe.augmentation is not None
     parts = [real]
     for path in recipe.augmentation.paths_of(train):
-        part = _rows(recipe, inputs, _completed(path, train), market)
+        part = _rows(recipe, inputs, path, market)
         cell = part.cell + dates * train.shape[1]
         parts.append(replace(part, cell=cell, synthetic=np.ones(len(part.y), dtype=np.bool_)))
         dates += len(path)
@@ -238,18 +238,6 @@ def _augmented(recipe: Recipe, inputs: Inputs, real: Table, *, train: Panel, mar
         np.concatenate([getattr(part, name) for part in parts]) for name in ("y", "cell", "synthetic")
     )
     return Table(x, y, cell, weight, synthetic)
-
-
-def _completed(path: Panel, train: Panel) -> Panel:
-    """A synthetic panel with the names that formulas may ask for: unknown fields, the labels of the training slice."""
-    empty = np.full(path.shape, np.nan, np.float32)
-    fields = {**{name: empty for name in train.fields if name not in path.fields}, **path.fields}
-    units = {**{name: train.units[name] for name in fields if name in train.units}, **path.units}
-    last = {name: np.broadcast_to(codes[-1], path.shape) for name, codes in train.labels.items()}
-    labels = {**last, **path.labels}
-    names = {**train.label_names, **path.label_names}
-    series = {**{name: np.full(len(path), np.nan) for name in train.series}, **path.series}
-    return path.replace(fields=fields, units=units, labels=labels, label_names=names, series=series)
 
 
 def _room(rows: int, columns: int) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from alphaloom.factors import FactorSet
 from alphaloom.forecast.augmentation import Augmentation
 from alphaloom.forecast.correction import Correction
 from alphaloom.forecast.inputs import Inputs, Scale, Table, TargetKind, check_recipe, learn
+from alphaloom.forecast.stored_inputs import check_parts, inputs_of, state_of_inputs
 from alphaloom.market import Market
 from alphaloom.panel import Panel
 from alphaloom.signal import Kind, Signal
@@ -88,6 +90,19 @@ class RidgeForecaster:
             return np.asarray(np.einsum("rf,f->r", x.astype(np.float64), slopes) + self.intercept)
 
         return Signal(panel.times, panel.assets, self.inputs.scores(panel, line), self.kind, self.horizon, "ridge")
+
+    def state(self) -> dict[str, Any]:
+        """The stored form."""
+        own = {"slopes": list(self.slopes), "intercept": self.intercept, "horizon": self.horizon, "kind": self.kind}
+        return {**own, "notes": list(self.notes), "inputs": state_of_inputs(self.inputs)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> RidgeForecaster:
+        """The forecaster that `state` described.   Raises: DataError where its parts do not fit."""
+        inputs, slopes = inputs_of(state["inputs"]), tuple(float(slope) for slope in state["slopes"])
+        check_parts(len(slopes), len(inputs.names), "slopes")
+        notes = tuple(state.get("notes", ()))
+        return cls(inputs, slopes, float(state["intercept"]), int(state["horizon"]), state["kind"], notes)
 
 
 def _solved(table: Table, alpha: float) -> tuple[NDArray[np.float64], float]:

@@ -1,33 +1,59 @@
-"""Fitted forecasters as plain JSON: readable, the same bytes every time, and safe to open."""
+"""Fitted forecasters as readable JSON, their arrays in a safetensors file beside it: the same bytes every time."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from alphaloom.errors import AlphaloomError, DataError
-from alphaloom.factors import Factor, FactorSet, parse
-from alphaloom.factors.options import Options
-from alphaloom.forecast.blend import BlendForecaster
-from alphaloom.forecast.boosting import LightGBMForecaster
-from alphaloom.forecast.inputs import Inputs
-from alphaloom.forecast.ridge import RidgeForecaster
+import numpy as np
+from numpy.typing import NDArray
+
+from alphaloom.errors import DataError
 from alphaloom.roles import Forecaster
 
 __all__ = ["from_state", "load_forecaster", "save_forecaster", "to_state"]
 
+# The models that have a stored form; each class has `state()` and the class method `from_state(state)`.
+_MODELS: dict[str, tuple[str, str]] = {
+    "ridge": ("alphaloom.forecast.ridge", "RidgeForecaster"),
+    "lightgbm": ("alphaloom.forecast.boosting", "LightGBMForecaster"),
+    "blend": ("alphaloom.forecast.blend", "BlendForecaster"),
+    "return_scale": ("alphaloom.forecast.calibration", "ScaledForecaster"),
+    "nets": ("alphaloom.forecast.neural", "NetForecaster"),
+    "directional": ("alphaloom.forecast.directional", "DirectionalForecaster"),
+}
 _FORMAT = 1
+_ARRAY = "$array"
+
+Arrays = dict[str, NDArray[Any]]
 
 
 def save_forecaster(forecaster: Forecaster, path: str | Path) -> Path:
-    """Write a fitted forecaster as a JSON file; the file appears whole or not at all."""
+    """Write a fitted forecaster as a JSON file, and its arrays, if it has any, as NAME.HASH.safetensors beside it.
+
+    The JSON file is written last and names the hash of the arrays, so that a forecaster appears whole or not at all.
+    """
     target = Path(path)
-    beside = target.with_name(f".{target.name}.part")
-    text = json.dumps({"format": _FORMAT, **to_state(forecaster)}, indent=1, sort_keys=True, allow_nan=False)
-    beside.write_text(text + "\n", encoding="utf-8")
-    beside.replace(target)
+    arrays: Arrays = {}
+    state = {"format": _FORMAT, **_split(to_state(forecaster), "", arrays)}
+    if arrays:
+        from safetensors.numpy import save
+
+        blob = save({name: np.ascontiguousarray(values) for name, values in arrays.items()})
+        digest = hashlib.sha256(blob).hexdigest()
+        file = _beside(target, digest)
+        state["arrays"] = {"file": file.name, "sha256": digest}
+        _written(file, blob)
+    text = json.dumps(state, indent=1, sort_keys=True, allow_nan=False)
+    _written(target, (text + "\n").encode())
+    kept = {state["arrays"]["file"]} if arrays else set()
+    for old in target.parent.glob(f"{target.stem}.*.safetensors"):
+        if old.name not in kept:
+            old.unlink()
     return target
 
 
@@ -45,85 +71,73 @@ def load_forecaster(path: str | Path) -> Forecaster:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
         raise DataError(f"a stored forecaster has format {_FORMAT}", found=found, where=where)
     try:
-        return from_state(state)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        arrays = _arrays(Path(path), state["arrays"]) if "arrays" in state else {}
+        return from_state(_joined(state, arrays))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, AssertionError) as error:
         raise DataError("a stored forecaster has all its parts", found=repr(error), where=where) from None
 
 
 def to_state(forecaster: Forecaster) -> dict[str, Any]:
-    """A fitted forecaster as texts, numbers and lists.   Raises: DataError for a kind that has no stored form."""
-    match forecaster:
-        case RidgeForecaster():
-            own = {"model": "ridge", "slopes": list(forecaster.slopes), "intercept": forecaster.intercept}
-        case LightGBMForecaster():
-            own = {"model": "lightgbm", "trees": forecaster.model, "threads": forecaster.threads}
-        case BlendForecaster():
-            members = [to_state(member) for member in forecaster.forecasters]
-            weights, notes = list(forecaster.weights), list(forecaster.notes)
-            return {"model": "blend", "members": members, "weights": weights, "notes": notes}
-        case _:
-            raise DataError("only this room's forecasters have a stored form", found=type(forecaster).__name__)
-    shared = {"horizon": forecaster.horizon, "kind": forecaster.kind, "notes": list(forecaster.notes)}
-    return {**own, **shared, "inputs": _inputs_state(forecaster.inputs)}
+    """A fitted forecaster as texts, numbers, lists and arrays.   Raises: DataError for one without a stored form."""
+    kind = type(forecaster)
+    for name, place in _MODELS.items():
+        state: Callable[[], Mapping[str, Any]] | None = getattr(forecaster, "state", None)
+        if place == (kind.__module__, kind.__name__) and state is not None:
+            return {"model": name, **state()}
+    raise DataError("only this room's forecasters have a stored form", found=kind.__name__)
 
 
 def from_state(state: Mapping[str, Any]) -> Forecaster:
     """The forecaster that `to_state` described.   Raises: DataError for an unknown model."""
     model = state.get("model")
-    notes = tuple(state.get("notes", ()))
-    if model == "blend":
-        members = tuple(from_state(member) for member in state["members"])
-        weights = tuple(float(weight) for weight in state["weights"])
-        _check_parts(len(weights), len(members), "weights")
-        return BlendForecaster(members, weights, notes)
-    if model not in ("ridge", "lightgbm"):
-        raise DataError("a stored forecaster is a ridge, lightgbm or blend", found=model, where="model")
-    inputs, horizon, kind = _inputs(state["inputs"]), int(state["horizon"]), state["kind"]
-    if model == "ridge":
-        slopes = tuple(float(slope) for slope in state["slopes"])
-        _check_parts(len(slopes), len(inputs.names), "slopes")
-        return RidgeForecaster(inputs, slopes, float(state["intercept"]), horizon, kind, notes)
-    fitted = LightGBMForecaster(inputs, str(state["trees"]), horizon, kind, int(state["threads"]), notes)
-    _check_parts(_factors_of_trees(fitted.model), len(inputs.names), "trees")
-    return fitted
+    if model not in _MODELS:
+        raise DataError(f"a stored forecaster is one of {', '.join(_MODELS)}", found=model, where="model")
+    module, name = _MODELS[str(model)]
+    restored: Forecaster = getattr(import_module(module), name).from_state(state)
+    return restored
 
 
-def _factors_of_trees(model: str) -> int:
-    import lightgbm
-
-    try:
-        return int(lightgbm.Booster(model_str=model).num_feature())
-    except lightgbm.basic.LightGBMError as error:
-        raise DataError("stored trees can be read", found=str(error), where="trees") from None
+def _beside(target: Path, digest: str) -> Path:
+    return target.with_name(f"{target.stem}.{digest[:16]}.safetensors")
 
 
-def _check_parts(found: int, expected: int, where: str) -> None:
-    if found != expected:
-        raise DataError("a stored forecaster's parts fit each other", found=f"{found} for {expected}", where=where)
+def _written(path: Path, blob: bytes) -> None:
+    """The file appears whole or not at all."""
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_bytes(blob)
+    beside.replace(path)
 
 
-def _inputs_state(inputs: Inputs) -> dict[str, Any]:
-    rows = [
-        {"name": f.name, "formula": str(f.expr), "family": f.family, "source": f.source, "sign": f.sign}
-        for f in inputs.factors.factors
-    ]
-    options = inputs.factors.options.stated
-    return {
-        "library": inputs.factors.name,
-        "factors": rows,
-        "scale": inputs.scale,
-        "known": inputs.known,
-        **({"options": options} if options else {}),
-    }
+def _split(value: Any, name: str, arrays: Arrays) -> Any:
+    """The state with every array replaced by its name; the arrays go into `arrays`."""
+    if isinstance(value, np.ndarray):
+        arrays[name] = value
+        return {_ARRAY: name}
+    if isinstance(value, Mapping):
+        return {str(key): _split(part, f"{name}.{key}" if name else str(key), arrays) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_split(part, f"{name}.{k}", arrays) for k, part in enumerate(value)]
+    return value
 
 
-def _inputs(state: Mapping[str, Any]) -> Inputs:
-    try:
-        options = Options.read(state.get("options", {}))
-        factors = tuple(
-            Factor(row["name"], parse(row["formula"]), row["family"], row["source"], row["sign"])
-            for row in state["factors"]
+def _joined(value: Any, arrays: Arrays) -> Any:
+    """The state with its arrays back in their places."""
+    if isinstance(value, dict):
+        return (
+            arrays[value[_ARRAY]] if set(value) == {_ARRAY} else {k: _joined(part, arrays) for k, part in value.items()}
         )
-    except AlphaloomError as fault:
-        raise DataError("a stored formula can be parsed", found=fault, where="inputs.factors") from fault
-    return Inputs(FactorSet(state["library"], factors, options), state["scale"], float(state["known"]))
+    return [_joined(part, arrays) for part in value] if isinstance(value, list) else value
+
+
+def _arrays(path: Path, says: Mapping[str, str]) -> Arrays:
+    file = _beside(path, says["sha256"])
+    try:
+        blob = file.read_bytes()
+    except OSError as error:
+        raise DataError("the arrays of a forecaster lie beside it", found=str(error), where=str(file)) from None
+    if hashlib.sha256(blob).hexdigest() != says["sha256"]:
+        raise DataError("the arrays of a forecaster are those that were stored", found="other bytes", where=str(file))
+    from safetensors.numpy import load
+
+    found: Arrays = load(blob)
+    return found
