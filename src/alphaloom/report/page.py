@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from alphaloom.report.directions import direction_section
 from alphaloom.report.figures import money_figures
 from alphaloom.report.figures_signal import signal_figures
 from alphaloom.report.figures_trading import trading_figures
@@ -66,6 +67,7 @@ def page_text(result: StudyResult) -> str:
         _figures_of_interest(result),
         section("performance", "Performance", figure_grid(money) + _months(result)),
         section("signal", "Signal", figure_grid(signal)),
+        *direction_section(result),
         section("trading", "Trading and exposure", figure_grid(trading)),
         section("benchmarks", "Benchmarks", benchmark_table(result)),
         section("regimes", "Regimes", regime_table(result)),

@@ -79,6 +79,15 @@ CATALOGUE: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
         ("rank_ic_t", "Rank IC t-statistic", "ratio"),
         ("monotonicity", "Monotonicity of quintiles", "ratio"),
     ),
+    "Direction": (
+        ("coverage", "Assets with a side, a bar", "percent"),
+        ("coverage_long", "Assets said to rise", "percent"),
+        ("coverage_short", "Assets said to fall", "percent"),
+        ("hit_rate_long", "Hit rate of longs", "percent"),
+        ("hit_t_long", "Its t over bars, beyond the bar's own rises", "ratio"),
+        ("hit_rate_short", "Hit rate of shorts", "percent"),
+        ("hit_t_short", "Its t over bars, beyond the bar's own falls", "ratio"),
+    ),
     "Evidence": (
         ("psr", "Probabilistic Sharpe ratio", "probability"),
         ("dsr", "Deflated Sharpe ratio", "probability"),

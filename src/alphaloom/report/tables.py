@@ -17,7 +17,18 @@ from alphaloom.report.rows import benchmark_rows, summary_rows
 if TYPE_CHECKING:
     from alphaloom.study import StudyResult
 
-__all__ = ["benchmark_table", "fold_table", "month_table", "regime_table", "sentence", "typeset"]
+__all__ = [
+    "benchmark_table",
+    "fold_table",
+    "framed",
+    "heading",
+    "line_of",
+    "month_table",
+    "number_cell",
+    "regime_table",
+    "sentence",
+    "typeset",
+]
 
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 MINUS: Final = re.compile(r"(?<![\w.])-(?=\d)")
@@ -60,12 +71,12 @@ def month_table(result: StudyResult) -> tuple[str, str]:
     )
     scale = max(0.02, float(np.quantile(np.abs(known), 0.95)))
     wide = max(0.05, float(np.quantile(np.abs(months.totals), 0.95)))
-    head = _line([_head("Year"), *(_head(name) for name in MONTHS), _head("Total")])
+    head = line_of([heading("Year"), *(heading(name) for name in MONTHS), heading("Total")])
     body = []
     for year, line, total in zip(months.years, months.table, months.totals, strict=True):
         cells = [f'<th scope="row">{year}</th>', *(_shaded(value, scale) for value in line)]
         body.append("<tr>" + "".join(cells) + _shaded(total, wide, "total") + "</tr>")
-    return title, _table("Returns by month and year after costs", head, body, "months")
+    return title, framed("Returns by month and year after costs", head, body, "months")
 
 
 def regime_table(result: StudyResult) -> str:
@@ -73,18 +84,18 @@ def regime_table(result: StudyResult) -> str:
     if not result.regimes:
         return sentence("The study was not cut into regimes: it was too short, or no regime was asked for.")
     labels = ("Regime", "Bucket", "Bars", "Return a year", "Volatility", "Sharpe", "Drawdown", "Rank IC")
-    head = _line([_head(label, number=k > 1) for k, label in enumerate(labels)])
+    head = line_of([heading(label, number=k > 1) for k, label in enumerate(labels)])
     body, before = [], None
     for item in result.regimes:
         regime = str(item.get("regime", ""))
         first = regime != before
         shown = escape(spelled(regime)) if first else f'<span class="again">{escape(spelled(regime))}</span>'
         cells = [f'<th scope="row">{shown}</th>', f"<td>{escape(spelled(plain_text(item.get('bucket'))))}</td>"]
-        cells += [_number(number_text(item.get(name), form)) for name, form in REGIME_FORMS.items()]
+        cells += [number_cell(number_text(item.get(name), form)) for name, form in REGIME_FORMS.items()]
         opens = ' class="opens"' if first else ""
         body.append(f"<tr{opens}>{''.join(cells)}</tr>")
         before = regime
-    return _table("Performance after costs by regime", head, body, "regimes")
+    return framed("Performance after costs by regime", head, body, "regimes")
 
 
 def benchmark_table(result: StudyResult) -> str:
@@ -97,13 +108,15 @@ def benchmark_table(result: StudyResult) -> str:
     shared = [key for key in mine if any(key in rows for rows in theirs.values())]
     if not shared:
         return sentence("The benchmarks share no figure with the strategy.")
-    head = _line([_head("After costs"), _head("Strategy", True), *(_head(spelled(name), True) for name in theirs)])
+    head = line_of(
+        [heading("After costs"), heading("Strategy", True), *(heading(spelled(name), True) for name in theirs)]
+    )
     body = []
     for key in shared:
-        cells = [f'<th scope="row">{escape(mine[key].label)}</th>', _number(mine[key].text, "own")]
-        cells += [_number(rows[key].text if key in rows else MISSING) for rows in theirs.values()]
+        cells = [f'<th scope="row">{escape(mine[key].label)}</th>', number_cell(mine[key].text, "own")]
+        cells += [number_cell(rows[key].text if key in rows else MISSING) for rows in theirs.values()]
         body.append(f"<tr>{''.join(cells)}</tr>")
-    return _table("The strategy and its benchmarks", head, body, "rivals")
+    return framed("The strategy and its benchmarks", head, body, "rivals")
 
 
 def fold_table(result: StudyResult) -> str:
@@ -111,12 +124,15 @@ def fold_table(result: StudyResult) -> str:
     if not result.folds:
         return sentence("The study has no folds: a policy without training runs once over the whole span.")
     names = list(dict.fromkeys(name for fold in result.folds for name in fold))
-    head = _line([_head(spelled(name).replace("rank ic", "rank IC"), number=_numeric(result, name)) for name in names])
+    head = line_of(
+        [heading(spelled(name).replace("rank ic", "rank IC"), number=_numeric(result, name)) for name in names]
+    )
     body = [f"<tr>{''.join(_cell(fold.get(name), name) for name in names)}</tr>" for fold in result.folds]
-    return _table("Folds of the walk-forward plan", head, body, "folds")
+    return framed("Folds of the walk-forward plan", head, body, "folds")
 
 
-def _table(caption: str, head: str, body: Sequence[str], kind: str) -> str:
+def framed(caption: str, head: str, body: Sequence[str], kind: str) -> str:
+    """A table that scrolls in its own box; the caption is for readers of the screen aloud."""
     # The box takes the focus, so that a keyboard can scroll a table that is wider than the screen.
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table class="{kind}">'
@@ -125,16 +141,19 @@ def _table(caption: str, head: str, body: Sequence[str], kind: str) -> str:
     )
 
 
-def _line(cells: Sequence[str]) -> str:
+def line_of(cells: Sequence[str]) -> str:
+    """Cells as one row."""
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def _head(text: str, number: bool = False) -> str:
+def heading(text: str, number: bool = False) -> str:
+    """The head of a column."""
     kind = ' class="number"' if number else ""
     return f'<th scope="col"{kind}>{escape(text)}</th>'
 
 
-def _number(text: str, kind: str = "") -> str:
+def number_cell(text: str, kind: str = "") -> str:
+    """A cell of figures."""
     return f'<td class="{f"number {kind}".strip()}">{typeset(text)}</td>'
 
 
@@ -144,8 +163,8 @@ def _numeric(result: StudyResult, name: str) -> bool:
 
 def _cell(value: Any, name: str) -> str:
     if name in ("return", "rank_ic", "sharpe"):
-        return _number(number_text(value, REGIME_FORMS[name]))
-    return _number(plain_text(value)) if number_of(value) is not None else f"<td>{escape(plain_text(value))}</td>"
+        return number_cell(number_text(value, REGIME_FORMS[name]))
+    return number_cell(plain_text(value)) if number_of(value) is not None else f"<td>{escape(plain_text(value))}</td>"
 
 
 def _shaded(value: float, scale: float, kind: str = "") -> str:

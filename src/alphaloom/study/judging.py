@@ -15,6 +15,7 @@ from alphaloom.panel import Panel
 from alphaloom.roles import Policy
 from alphaloom.signal import Signal
 from alphaloom.study import curves
+from alphaloom.study.directions import Directions, judge_directions, two_sided
 from alphaloom.study.earning import against, index_numbers, luck, riskless, settled, traded_numbers
 from alphaloom.study.folds import Fold
 from alphaloom.study.result import StudyResult, plain_numbers
@@ -45,6 +46,7 @@ def judge(study: Study, panel: Panel, *, walk: Walk, tell: Tell) -> tuple[StudyR
     rate, rate_note = riskless(panel, study.market.cash_rate)
     measure: dict[str, Any] = {"periods_per_year": panel.periods_per_year, "rf": rate[walk.start :]}
     found = Scores.none() if signal is None else _scores(study, span, signal=signal)
+    sides = _directions(study, panel, walk=walk)
     daily = curves.daily_columns(book, span, benchmarks=rivals, index=index)
     benchmarks = {name: traded_numbers(rival, **measure) for name, rival in rivals.items()}
     if index is not None:
@@ -54,8 +56,9 @@ def judge(study: Study, panel: Panel, *, walk: Walk, tell: Tell) -> tuple[StudyR
     summary = {
         **traded_numbers(book, **measure),
         **against(daily, **measure),
-        **luck(settled(book.returns), trials=study.trials, seed=study.seed, **measure),
+        **luck(settled(book.returns), trials=_trials(study), seed=study.seed, **measure),
         **found.summary,
+        **sides.summary,
         **(_control_numbers(study, walk, control=control, found=found, measure=measure) if control else {}),
         **{f"count.{name}": float(count) for name, count in counts_of(walk.policy).items()},
     }
@@ -74,6 +77,7 @@ def judge(study: Study, panel: Panel, *, walk: Walk, tell: Tell) -> tuple[StudyR
         decay=found.decay,
         exposure=curves.exposure_columns(book, span),
         regimes=_regime_rows(study, panel, walk=walk, returns=settled(book.returns), found=found, measure=measure),
+        directions=sides.rows,
         summary=plain_numbers(summary),
         benchmarks={name: plain_numbers(numbers) for name, numbers in benchmarks.items()},
     )
@@ -84,6 +88,19 @@ def judge(study: Study, panel: Panel, *, walk: Walk, tell: Tell) -> tuple[StudyR
 def _scores(study: Study, span: Panel, *, signal: Signal) -> Scores:
     horizon = signal.horizon if study.horizon is None else study.horizon
     return score(signal, span, market=study.market, horizon=horizon, seed=study.seed)
+
+
+def _directions(study: Study, panel: Panel, *, walk: Walk) -> Directions:
+    """The judgement of the signal's sides, empty unless it has two."""
+    if walk.signal is None or not two_sided(walk.signal):
+        return Directions((), {}, ())
+    horizon = walk.signal.horizon if study.horizon is None else study.horizon
+    return judge_directions(walk.signal, panel, walk.start, market=study.market, horizon=horizon)
+
+
+def _trials(study: Study) -> int:
+    """The variants that were tried before this study, times the cells that its allocator tries on data."""
+    return study.trials * int(getattr(study.allocator, "trials", 1))
 
 
 def _large_tables(book: BacktestResult, walk: Walk, *, found: Scores) -> Tables:
@@ -191,7 +208,8 @@ def _plan_notes(study: Study, panel: Panel, *, walk: Walk) -> list[str]:
         f"fold{'s' if folds > 1 else ''}; every decision in it is out of sample",
         f"training: {'an expanding window of at least' if plan.expanding else 'a rolling window of'} {plan.train} "
         f"bars, embargo {plan.embargo}; labels that reach beyond the window are missing in it",
-        f"trials: {study.trials} counted; the deflated Sharpe ratio takes their spread to be that of worthless ones",
+        f"trials: {_trials(study)} counted{_tried(study)}; the deflated Sharpe ratio takes their spread to be that of "
+        "worthless ones",
     ]
     level = curves.index_level(panel)
     if level is not None:
@@ -211,6 +229,11 @@ def _plan_notes(study: Study, panel: Panel, *, walk: Walk) -> list[str]:
             "that and are set apart among the regimes"
         )
     return notes
+
+
+def _tried(study: Study) -> str:
+    cells = int(getattr(study.allocator, "trials", 1))
+    return f", {study.trials} of the study times {cells} of the allocator's grid" if cells > 1 else ""
 
 
 def _distinct(*notes: str) -> tuple[str, ...]:

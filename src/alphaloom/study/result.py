@@ -24,6 +24,7 @@ Number = float | None
 
 _TABLES = ("daily", "ic", "quantiles", "decay", "exposure")
 _FACTS = ("name", "notes", "folds", "regimes", "summary", "benchmarks")
+_LATER = ("directions",)  # facts that runs of earlier versions do not have
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,8 @@ class StudyResult:
     Shape: `daily` columns (K,), one row for each bar of the test span: time, equity, returns, cash, cost, cost.<kind>,
     turnover, gross, net, holdings, benchmark.<name> (equity from the same cash), series.<name>; `ic` time, ic,
     rank_ic, breadth, rank_autocorrelation; `quantiles` time, q1..q5; `decay` horizon, ic, rank_ic, rank_ic_se;
-    `exposure` time and one column of net weight for each sector.
+    `exposure` time and one column of net weight for each sector. `directions` holds the hit rates of a two-sided
+    signal, a row for each side and horizon, then for each regime, bucket and side.
     Unit: money for equity, cash and costs; returns, weights and rates are fractions.
     Missing: a table that the study cannot make (no signal, no sectors) is empty; a number that has no value is None in
     `summary` and NaN in a column.
@@ -52,6 +54,7 @@ class StudyResult:
     regimes: tuple[Mapping[str, Any], ...]
     summary: Mapping[str, Number | Mapping[str, Number]]
     benchmarks: Mapping[str, Mapping[str, Number]]
+    directions: tuple[Mapping[str, Any], ...] = ()
     directory: Path | None = field(default=None, compare=False)
 
 
@@ -64,7 +67,7 @@ def save_result(result: StudyResult, folder: RunDirectory, *, tables: Mapping[st
     contents |= {f"{name}.parquet": parquet_bytes(columns) for name, columns in parts.items() if columns}
     for name, content in contents.items():
         folder.write(name, content)
-    facts: dict[str, Any] = {name: getattr(result, name) for name in _FACTS}
+    facts: dict[str, Any] = {name: getattr(result, name) for name in (*_FACTS, *_LATER)}
     facts["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     folder.write(RESULT, json_text(facts).encode())
     return replace(result, directory=folder.path)
@@ -87,7 +90,8 @@ def load_run(path: str | Path) -> StudyResult:
     columns = {name: columns_of(kept[name])[0] if name in kept else {} for name in _TABLES}
     config = tomllib.loads(_checked(folder / CONFIG, files).decode())
     rest: dict[str, Any] = {
-        name: tuple(facts[name]) if isinstance(facts[name], list) else facts[name] for name in _FACTS
+        name: tuple(facts[name]) if isinstance(facts[name], list) else facts[name]
+        for name in (*_FACTS, *(later for later in _LATER if later in facts))
     }
     parts: dict[str, Any] = {**rest, **columns}
     return StudyResult(**parts, config=config, provenance=provenance, directory=folder)
