@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphaloom.errors import DataError
-from alphaloom.signal import Kind, Signal
+from alphaloom.signal import Signal
 from alphaloom.study.description import describe, fingerprint, json_text
 from alphaloom.study.folds import Fold, WalkForward
 from alphaloom.study.stitching import notes_of
@@ -45,19 +45,15 @@ def fold_of(plan: WalkForward, row: int) -> tuple[int, Fold]:
     return number, plan.folds(plan.start + max(2, (number + 1) * plan.test))[number]
 
 
-def stored_signal(
-    run: Path, times: NDArray[np.datetime64], *, assets: tuple[str, ...], kind: Kind, horizon: int
-) -> tuple[Signal, tuple[str, ...]] | None:
-    """The signal that a finished run stored, on the given axes, and the assets that these axes lack.
+def stored_signal(run: Path, times: NDArray[np.datetime64], *, assets: tuple[str, ...]) -> Signal | None:
+    """The signal that a finished run stored, on the given axes; None for a run without a signal.
 
-    None for a run without a signal.   Missing: NaN where the run had no view and on bars that it did not test.
+    Missing: NaN where the run had no view; views on other bars and other assets than the axes have are left out.
     """
     path = run / "signal.parquet"
     if not path.is_file():
         return None
     columns = columns_of(path.read_bytes())[0]
-    names = columns["asset"].astype(str)
-    keep = np.isin(names, np.array(assets)) & np.isin(columns["time"], times)
+    keep = np.isin(columns["asset"].astype(str), np.array(assets)) & np.isin(columns["time"], times)
     kept = {key: values[keep] for key, values in columns.items()}
-    strangers = tuple(sorted(set(names.tolist()) - set(assets)))
-    return Signal(times, assets, signal_rows(kept, times, assets=assets), kind, horizon), strangers
+    return Signal(times, assets, signal_rows(kept, times, assets=assets))
