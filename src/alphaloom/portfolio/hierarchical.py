@@ -13,7 +13,7 @@ from alphaloom.errors import DataError
 from alphaloom.market import Book
 from alphaloom.panel import Panel
 from alphaloom.portfolio.covariance import Risk, RiskKind, check_risk, estimate, rows_needed
-from alphaloom.portfolio.mandate import Tally, due, find_places
+from alphaloom.portfolio.mandate import Tally, find_places
 from alphaloom.portfolio.rows import check_cash, check_count, hold
 
 __all__ = ["Distance", "HierarchicalRiskParity", "Linkage", "bisected", "quasi_diagonal"]
@@ -72,25 +72,28 @@ class HierarchicalRiskParity:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Decisions so far: solves. The recursion cannot fail."""
-        told: Tally = self.__dict__["_tally"]
-        return told.counts
+        """Decisions since the book was opened: solves. The recursion cannot fail."""
+        return self._told.counts
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a report should say about the decisions so far: nothing."""
         return ()
 
+    @property
+    def _told(self) -> Tally:
+        told: Tally = self.__dict__["_tally"]
+        return told
+
     def decide(self, view: Panel, book: Book) -> NDArray[np.float64]:
         """Weights by the tree.   Shape: (N,)."""
-        if not due(book, self.every) or len(view) <= self.window:
+        if not self._told.due(book, self.every) or len(view) <= self.window:
             return hold(len(view.assets))
         risk = estimate(self.risk, view, self.window, half_life=self.half_life, factors=self.factors)
         places = find_places(view, book, self.cash).among(risk.known)
         if not len(places.columns):
             return hold(len(view.assets))
-        told: Tally = self.__dict__["_tally"]
-        told.add("solves")
+        self._told.add("solves")
         part = risk.part(places.columns)
         order = quasi_diagonal(part, self.linkage, self.distance)
         return places.filled(places.total * bisected(part, order))

@@ -14,7 +14,7 @@ from alphaloom.market import Book
 from alphaloom.panel import Panel
 from alphaloom.portfolio.rows import held_still, tradable_now
 
-__all__ = ["Places", "Tally", "check_cap", "due", "find_places"]
+__all__ = ["Places", "Tally", "check_cap", "find_places"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +41,17 @@ class Places:
 
 
 class Tally:
-    """How often a policy did what; it is told in the result and read by no decision."""
+    """How often a policy did what since its book was opened; told in the result and read by no decision."""
 
     def __init__(self, *names: str) -> None:
         self._counts = dict.fromkeys(names, 0)
+
+    def due(self, book: Book, every: int) -> bool:
+        """Whether today is one of every `every` closes that the book has lived through; a new book counts from zero."""
+        bars = len(book.history.times) - 1
+        if bars == 0:
+            self._counts = dict.fromkeys(self._counts, 0)
+        return bars % every == 0
 
     def add(self, name: str) -> None:
         """One more."""
@@ -59,11 +66,6 @@ class Tally:
         """A sentence for each count that is not zero and has words."""
         told = [(self._counts[key], text) for key, text in words.items()]
         return tuple(f"{name}: on {count} of {self._counts['solves']} dates {text}" for count, text in told if count)
-
-
-def due(book: Book, every: int) -> bool:
-    """Whether today is one of every `every` closes that the book has lived through, the first included."""
-    return (len(book.history.times) - 1) % every == 0
 
 
 def find_places(view: Panel, book: Book, cash: float) -> Places:

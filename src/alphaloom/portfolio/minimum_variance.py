@@ -12,7 +12,7 @@ from alphaloom.errors import DataError
 from alphaloom.market import Book
 from alphaloom.panel import Panel
 from alphaloom.portfolio.covariance import Risk, RiskKind, check_risk, estimate, rows_needed
-from alphaloom.portfolio.mandate import Places, Tally, check_cap, due, find_places
+from alphaloom.portfolio.mandate import Places, Tally, check_cap, find_places
 from alphaloom.portfolio.rows import check_cash, check_count, hold
 
 __all__ = ["MinimumVariance"]
@@ -63,7 +63,7 @@ class MinimumVariance:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Decisions so far: solves, infeasible (caps), fallbacks (held), interior (solved by Clarabel)."""
+        """Decisions since the book was opened: solves, infeasible (caps), fallbacks (held), interior (by Clarabel)."""
         return self._told.counts
 
     @property
@@ -78,7 +78,7 @@ class MinimumVariance:
 
     def decide(self, view: Panel, book: Book) -> NDArray[np.float64]:
         """Weights of least variance.   Shape: (N,)."""
-        if not due(book, self.every) or len(view) <= self.window:
+        if not self._told.due(book, self.every) or len(view) <= self.window:
             return hold(len(view.assets))
         risk = estimate(self.risk, view, self.window, half_life=self.half_life, factors=self.factors)
         places = find_places(view, book, self.cash).among(risk.known)

@@ -12,7 +12,7 @@ from alphaloom.errors import DataError
 from alphaloom.market import Book
 from alphaloom.panel import Panel
 from alphaloom.portfolio.covariance import RiskKind, check_risk, estimate, rows_needed
-from alphaloom.portfolio.mandate import Tally, due, find_places
+from alphaloom.portfolio.mandate import Tally, find_places
 from alphaloom.portfolio.rows import check_cash, check_count, hold
 
 __all__ = ["RiskParity"]
@@ -55,7 +55,7 @@ class RiskParity:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Decisions so far: solves and fallbacks (held)."""
+        """Decisions since the book was opened: solves and fallbacks (held)."""
         return self._told.counts
 
     @property
@@ -72,7 +72,7 @@ class RiskParity:
         """Weights of equal contributions.   Shape: (N,)."""
         from alphaloom.portfolio.budgets import budgeted
 
-        if not due(book, self.every) or len(view) <= self.window:
+        if not self._told.due(book, self.every) or len(view) <= self.window:
             return hold(len(view.assets))
         risk = estimate(self.risk, view, self.window, half_life=self.half_life, factors=self.factors)
         places = find_places(view, book, self.cash).among(risk.known)

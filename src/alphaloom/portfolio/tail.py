@@ -13,7 +13,7 @@ from alphaloom.errors import DataError
 from alphaloom.market import Book
 from alphaloom.panel import Panel
 from alphaloom.portfolio.covariance import bar_returns
-from alphaloom.portfolio.mandate import Places, Tally, check_cap, due, find_places
+from alphaloom.portfolio.mandate import Places, Tally, check_cap, find_places
 from alphaloom.portfolio.rows import check_cash, check_count, hold
 
 __all__ = ["Measure", "TailRisk", "least_tail", "scenarios", "tail_mean"]
@@ -72,7 +72,7 @@ class TailRisk:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Decisions so far: solves, infeasible (caps), fallbacks (held)."""
+        """Decisions since the book was opened: solves, infeasible (caps), fallbacks (held)."""
         return self._told.counts
 
     @property
@@ -87,7 +87,7 @@ class TailRisk:
 
     def decide(self, view: Panel, book: Book) -> NDArray[np.float64]:
         """Weights of the least tail.   Shape: (N,)."""
-        if not due(book, self.every) or len(view) <= self.window:
+        if not self._told.due(book, self.every) or len(view) <= self.window:
             return hold(len(view.assets))
         returns = scenarios(view, self.window)
         places = find_places(view, book, self.cash).among(np.isfinite(returns[0]))
