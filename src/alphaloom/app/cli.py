@@ -105,6 +105,47 @@ def run(
 
 
 @app.command()
+def arena(
+    configs: Annotated[list[Path], typer.Argument(help="Studies as TOML, or names of those that come with alphaloom.")],
+    data: Store = None,
+    settings: Settings = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", help="So many seeds, from the first study's own on; 1 without.", min=1),
+    ] = None,
+    seed_list: Annotated[str | None, typer.Option(help="The seeds themselves, such as 7,8,9.")] = None,
+    ablate: Annotated[bool, typer.Option("--ablate", help="Run each system without each of its steps too.")] = False,
+    jobs: Annotated[int, typer.Option(help="Folds that are learned at the same time, each in its process.", min=1)] = 1,
+    random: Annotated[int, typer.Option(help="Portfolios drawn by lot for each study.", min=2)] = 200,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the arena; runs/arena-HASH without one.", show_default=False)
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+    json_out: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Run several studies on one panel, market and plan, and judge them together: seeds, luck, controls, a verdict.
+
+    Every run is an ordinary run in DIR/runs/NAME-SEED. An arena that was stopped goes on where it was.
+    """
+    from alphaloom.app.arena import open_contest, run_arena
+    from alphaloom.app.console import out, progress
+    from alphaloom.report import arena_table, write_arena_page
+
+    contest = open_contest(configs, seeds=(seeds, seed_list), data=data, settings=settings or [], ablate=ablate)
+    with progress(quiet) as report:
+        result, directory = run_arena(contest, out_dir, report, jobs=jobs, random=random)
+        report("report", 0, 1)
+        page = write_arena_page(result, directory / "arena.html")
+        report("report", 1, 1)
+    if json_out:
+        typer.echo((directory / "arena.json").read_text(encoding="utf-8"), nl=False)
+        return
+    console = out()
+    console.print(arena_table(result))
+    console.print(f"report: {page}", soft_wrap=True)
+
+
+@app.command()
 def report(
     directory: Annotated[Path, typer.Argument(help="A run directory.")],
     json_out: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON and write nothing.")] = False,
@@ -181,6 +222,40 @@ def factors(
     console = out()
     console.print(factor_table(found, rows=rows))
     console.print(f"report: {place / 'factors.html'}", soft_wrap=True)
+
+
+@app.command()
+def daily(
+    directory: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a finished run.")],
+    date: Annotated[str | None, typer.Option("--date", help="The bar to run; the last one there is.")] = None,
+    first: Annotated[str | None, typer.Option("--from", help="Run all bars from this day on.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="The last of them.")] = None,
+    data: Store = None,
+    broker: Annotated[str, typer.Option(help="paper: an account inside the run; none: only say what to do.")] = "paper",
+    guards: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE[,...]: max_order, max_position, max_turnover, kill_switch, ...")
+    ] = None,
+    json_out: Annotated[bool, typer.Option("--json", help="Print the days as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+) -> None:
+    """Go on with a run: tonight's signal and orders; a day that was run before is checked and changes nothing."""
+    from alphaloom.app.console import out, progress
+    from alphaloom.app.daily import Span, day_facts, read_guards, run_days
+    from alphaloom.app.daily_tables import show_days
+
+    if broker not in ("paper", "none"):
+        raise ConfigError("the command line", [Fault("--broker", "is paper or none", broker)])
+    span, limits = Span.read(date, first, last), read_guards(guards or [])
+    with progress(quiet) as report:
+        done = run_days(
+            directory, span, store=data, traded=broker == "paper", guards=limits, progress=report
+        )  # fmt: skip
+    if json_out:
+        import json
+
+        typer.echo(json.dumps([day_facts(one) for one in done], indent=1, allow_nan=False))
+        return
+    show_days(done, out())
 
 
 @app.command()
