@@ -13,6 +13,7 @@ KINDS = {
     "minimum_variance": {"window": 120, "cap": 0.1, "risk": "constant_correlation"},
     "risk_parity": {"window": 120, "label": "sector"},
     "hierarchical_risk_parity": {"window": 120, "linkage": "ward", "distance": "correlation"},
+    "clustered_risk": {"window": 120, "clusters": 5, "method": "nested"},
     "tail_risk": {"window": 120, "measure": "cdar", "level": 0.9, "cap": 0.1},
 }
 MARKET = {"days": 420, "assets": 40}

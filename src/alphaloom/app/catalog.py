@@ -38,6 +38,7 @@ CATALOG: dict[str, dict[str, tuple[str, str]]] = {
         "minimum_variance": ("alphaloom.portfolio", "MinimumVariance"),
         "risk_parity": ("alphaloom.portfolio", "RiskParity"),
         "hierarchical_risk_parity": ("alphaloom.portfolio", "HierarchicalRiskParity"),
+        "clustered_risk": ("alphaloom.portfolio.clusters", "ClusteredRisk"),
         "tail_risk": ("alphaloom.portfolio", "TailRisk"),
     },
 }

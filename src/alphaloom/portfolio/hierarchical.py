@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from alphaloom.portfolio.covariance import Risk, RiskKind, check_risk, estimate,
 from alphaloom.portfolio.mandate import Tally, find_places
 from alphaloom.portfolio.rows import check_cash, check_count, hold
 
-__all__ = ["Distance", "HierarchicalRiskParity", "Linkage", "bisected", "quasi_diagonal"]
+__all__ = ["Distance", "HierarchicalRiskParity", "Linkage", "bisected", "quasi_diagonal", "tree_of"]
 
 Grid = NDArray[np.float64]
 Linkage = Literal["single", "average", "complete", "ward"]
@@ -99,20 +99,25 @@ class HierarchicalRiskParity:
         return places.filled(places.total * bisected(part, order))
 
 
-def quasi_diagonal(risk: Risk, linkage: Linkage, distance: Distance) -> NDArray[np.intp]:
-    """The order of the assets in which similar ones are neighbours: the leaves of their tree.   Shape: (M,)."""
+def tree_of(risk: Risk, linkage: Linkage, distance: Distance) -> Any:
+    """The tree of at least two assets, as scipy writes it.   Shape: (M - 1, 4)."""
     from scipy.cluster import hierarchy
     from scipy.spatial.distance import pdist, squareform
 
-    M = len(risk.specific)
-    if M < 2:
-        return np.arange(M)
     sigma = risk.dense()
     size = np.sqrt(np.diag(sigma))
     apart = np.sqrt(np.clip(0.5 - 0.5 * sigma / np.outer(size, size), 0.0, 1.0))
     np.fill_diagonal(apart, 0.0)
     pairs = pdist(apart) if distance == "profile" else squareform(apart, checks=False)
-    return np.asarray(hierarchy.leaves_list(hierarchy.linkage(pairs, method=linkage)), dtype=np.intp)
+    return hierarchy.linkage(pairs, method=linkage)
+
+
+def quasi_diagonal(risk: Risk, linkage: Linkage, distance: Distance) -> NDArray[np.intp]:
+    """The order of the assets in which similar ones are neighbours: the leaves of their tree.   Shape: (M,)."""
+    from scipy.cluster.hierarchy import leaves_list
+
+    M = len(risk.specific)
+    return np.asarray(leaves_list(tree_of(risk, linkage, distance)), dtype=np.intp) if M > 1 else np.arange(M)
 
 
 def bisected(risk: Risk, order: NDArray[np.intp]) -> Grid:
