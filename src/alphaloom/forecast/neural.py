@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,13 @@ from alphaloom.factors import FactorSet
 from alphaloom.forecast.augmentation import Augmentation
 from alphaloom.forecast.correction import Correction
 from alphaloom.forecast.inputs import Inputs, Recipe, Scale, Table, TargetKind, check_recipe, learn
+from alphaloom.forecast.stored_inputs import check_parts, inputs_of, state_of_inputs
 from alphaloom.market import Market
 from alphaloom.nn import FactorTransformer, FittedNet, Mlp, NetSpec, Samples, Training, fit_net
 from alphaloom.panel import Panel
 from alphaloom.signal import Kind, Signal, forward_returns
 
-__all__ = ["MLP", "FactorAttention", "NetForecaster"]
+__all__ = ["MLP", "FactorAttention", "NetForecaster", "parts_in_time"]
 
 _PLAIN_LOSSES = ("mse", "huber")
 _CLASS_LOSSES = ("bce", "cross_entropy")
@@ -57,8 +59,8 @@ class MLP:
     scale: Scale = "rank"
     every: int = 1
     known: float = 0.5
-    net: Mlp = Mlp()
-    training: Training = Training()
+    net: Mlp = field(default_factory=Mlp)
+    training: Training = field(default_factory=Training)
     members: int = 3
     holdout: float = 0.2
     seed: int = 0
@@ -88,8 +90,8 @@ class FactorAttention:
     scale: Scale = "rank"
     every: int = 1
     known: float = 0.5
-    net: FactorTransformer = FactorTransformer()
-    training: Training = Training()
+    net: FactorTransformer = field(default_factory=FactorTransformer)
+    training: Training = field(default_factory=Training)
     members: int = 1
     holdout: float = 0.2
     seed: int = 0
@@ -136,11 +138,28 @@ class NetForecaster:
 
         return Signal(panel.times, panel.assets, self.inputs.scores(panel, mean), self.kind, self.horizon, self.name)
 
+    def state(self) -> dict[str, Any]:
+        """The stored form; the weights of the nets are arrays."""
+        own = {"nets": [net.to_state() for net in self.nets], "scales": list(self.scales), "name": self.name}
+        shared = {"horizon": self.horizon, "kind": self.kind, "notes": list(self.notes)}
+        return {**own, **shared, "inputs": state_of_inputs(self.inputs)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> NetForecaster:
+        """The forecaster that `state` described.   Raises: DataError where its parts do not fit."""
+        inputs, nets = inputs_of(state["inputs"]), tuple(FittedNet.from_state(net) for net in state["nets"])
+        scales = tuple(float(scale) for scale in state["scales"])
+        check_parts(len(scales), len(nets), "scales")
+        for net in nets:
+            check_parts(net.features, len(inputs.names), "nets")
+        notes = tuple(state.get("notes", ()))
+        return cls(inputs, nets, scales, int(state["horizon"]), state["kind"], str(state["name"]), notes)
+
 
 def _fitted(recipe: _NetRecipe, train: Panel, market: Market, *, name: str) -> NetForecaster:
     cut = len(train) - (max(1, round(len(train) * recipe.holdout)) if recipe.training.patience else 0)
     inputs, table, notes = learn(recipe, train, market, drawn=cut)
-    learned, held = _parts(recipe, train, market, table=table, cut=cut)
+    learned, held = parts_in_time(recipe, train, market, table=table, cut=cut)
     unit = float(table.y[learned].std()) or 1.0
     samples = Samples(
         table.x, table.y / unit, table.cell // train.shape[1], weight=table.weight, fit=learned, held=held
@@ -156,7 +175,7 @@ def _fitted(recipe: _NetRecipe, train: Panel, market: Market, *, name: str) -> N
     return NetForecaster(inputs, tuple(nets), scales, recipe.horizon, kind, name, notes)
 
 
-def _parts(
+def parts_in_time(
     recipe: _NetRecipe, train: Panel, market: Market, *, table: Table, cut: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """The rows to learn from and those that judge, apart in time."""
