@@ -17,6 +17,8 @@ CATALOG: dict[str, dict[str, tuple[str, str]]] = {
     },
     "system": {
         "factor_model": ("alphaloom.systems", "FactorModel"),
+        "multi_factor": ("alphaloom.systems", "MultiFactor"),
+        "increase_alpha": ("alphaloom.systems", "IncreaseAlpha"),
     },
     "learner": {
         "ridge": ("alphaloom.forecast", "Ridge"),
@@ -25,11 +27,19 @@ CATALOG: dict[str, dict[str, tuple[str, str]]] = {
         "return_scale": ("alphaloom.forecast", "ReturnScale"),
         "mlp": ("alphaloom.forecast.neural", "MLP"),
         "factor_transformer": ("alphaloom.forecast.neural", "FactorAttention"),
+        "directional_nets": ("alphaloom.forecast.directional", "DirectionalNets"),
+        "always_long": ("alphaloom.forecast.baselines", "AlwaysLong"),
+        "previous_sign": ("alphaloom.forecast.baselines", "PreviousSign"),
+        "momentum_sign": ("alphaloom.forecast.baselines", "MomentumSign"),
+        "macro_logistic": ("alphaloom.forecast.baselines", "MacroLogistic"),
     },
     "allocator": {
         "top_k": ("alphaloom.portfolio", "TopK"),
+        "top_fraction": ("alphaloom.portfolio", "TopFraction"),
         "long_short": ("alphaloom.portfolio", "LongShort"),
         "threshold": ("alphaloom.portfolio", "Threshold"),
+        "exit_grid": ("alphaloom.portfolio.exits", "ExitGrid"),
+        "fixed_exits": ("alphaloom.portfolio.exits", "FixedExits"),
     },
     "policy": {
         "buy_and_hold": ("alphaloom.portfolio", "BuyAndHold"),

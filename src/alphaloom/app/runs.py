@@ -14,10 +14,9 @@ from alphaloom.app.sources import load_panel
 from alphaloom.compute import local, processes
 
 if TYPE_CHECKING:
-    from alphaloom.roles import Executor
     from alphaloom.study import Study, StudyResult
 
-__all__ = ["run_study", "study_of"]
+__all__ = ["file_name", "run_study", "study_of"]
 
 
 def study_of(config: StudyConfig) -> Study:
@@ -51,16 +50,20 @@ def run_study(
     Without a directory the run lives in `runs/NAME-HASH`; the hash is of the configuration and the data, so the same
     command finds its own run again and another never overwrites it.
     """
+    from alphaloom.forecast.sharing import shared_factors
+
     progress("data", 0, 1)
     panel = load_panel(config.data)
     progress("data", 1, 1)
     study = study_of(config)
-    place = directory or Path("runs") / f"{_file_name(config.name)}-{_fingerprint(study.config, panel.source)}"
-    executor: Executor = local() if jobs == 1 else processes(jobs)
-    return study.run(panel, executor=executor, directory=place, progress=progress), place
+    place = directory or Path("runs") / f"{file_name(config.name)}-{_fingerprint(study.config, panel.source)}"
+    if jobs > 1:
+        return study.run(panel, executor=processes(jobs), directory=place, progress=progress), place
+    with shared_factors(panel):
+        return study.run(panel, executor=local(), directory=place, progress=progress), place
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """A study's name as one part of a path: a name is free text and must not choose a place."""
     return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "study"
 

@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from alphaloom.systems.factor_model import FactorModel
+from alphaloom.systems.increase_alpha import IncreaseAlpha
+from alphaloom.systems.multi_factor import MultiFactor
 
-__all__ = ["FactorModel"]
+__all__ = ["FactorModel", "IncreaseAlpha", "MultiFactor"]
