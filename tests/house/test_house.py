@@ -16,7 +16,7 @@ SOURCE = ROOT / "src" / "alphaloom"
 FILES = sorted(SOURCE.rglob("*.py"))
 ROOMS = sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))
 THEMES = {  # rooms with more than twelve things to offer keep them in public modules, one for each theme
-    "factors": {"explain", "options", "search", "stream", "chunks", "chain", "style", "risk", "torch_backend", "grammar"},
+    "factors": {"explain", "options", "search", "stream", "chunks", "chain", "style", "risk", "torch_backend", "grammar", "canonical"},
     "forecast": {"augmentation", "baselines", "correction", "directional", "neural", "sharing"},
     "portfolio": {"covariance", "exits", "optimise", "problem"},
     "study": {"arena", "controls", "directions", "serving"},

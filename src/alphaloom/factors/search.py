@@ -106,6 +106,20 @@ class Evaluator:
         """What the cache of sub-formulas has done so far."""
         return self._cache.statistics
 
+    @property
+    def target(self) -> NDArray[np.float64]:
+        """The scored rows' target with mean 0 and length 1 over its known cells.   Shape: (T - start_row, N)."""
+        view = self._target.view()
+        view.flags.writeable = False
+        return view
+
+    def shared_values(self, expr: Expr | str) -> Grid:
+        """The values of one formula as the cache holds them: for reading, while the caller holds the array.
+
+        Shape: (T, N).   Raises: FormulaError for an illegal formula.
+        """
+        return self._values(self._key(expr))
+
     def values(self, expr: Expr | str) -> Grid:
         """The values of one formula.   Shape: (T, N).   Raises: FormulaError for an illegal formula."""
         return np.array(self._values(self._key(expr)))
