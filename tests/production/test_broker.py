@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +9,7 @@ import pytest
 from rough_world import CALM, ROUGH, Restless, rough_panel
 
 from alphaloom.backtest import COSTS, STATUS, backtest, order_shares
-from alphaloom.errors import DataError
-from alphaloom.production import Order, PaperBroker
+from alphaloom.production import PaperBroker
 from alphaloom.production.journal import read_journal
 from alphaloom.production.orders import client_id, order_list
 
@@ -39,7 +37,7 @@ def live(path, policy, panel, market, *, start, cash=1e6, reopen=False, particip
         (ROUGH, Restless(gross=1.4, short=True)),
         (replace(ROUGH, fill="next_close", short=False, leverage=1.0), Restless()),
         (CALM, Restless(gross=1.0)),
-        (replace(ROUGH, leverage=3.0, borrow=2.0, impact=3.0), Restless(gross=2.9, short=True)),
+        (replace(ROUGH, leverage=9.0, borrow=2.0, impact=3.0), Restless(gross=8.9, short=True)),
     ],
     ids=["rough", "next_close", "calm", "ruinous"],
 )

@@ -110,7 +110,7 @@ class PaperBroker:
         if now is None or order.decided > now or self._seen is None:
             raise DataError(
                 "a broker takes orders that were decided on a bar that it has played, and when it knows the prices",
-                found=f"decided on {day_text(order.decided)}, played to {'nothing' if now is None else day_text(now)}",
+                found=f"decided on {day_text(order.decided)}, played to {self._played()}",
                 where=f"order for {order.asset}",
                 fix="call trade(panel) first",
             )
@@ -126,6 +126,9 @@ class PaperBroker:
             "second": order.asset in busy,
         }
         return next((word for word, broken in faults.items() if broken), WAITING)
+
+    def _played(self) -> str:
+        return "nothing" if self._account.now is None else day_text(self._account.now)
 
     def _facts(self, asset: str) -> dict[str, float | None]:
         """The price and the factor of an asset at the last bar, which a later panel is compared with."""
@@ -149,10 +152,12 @@ class PaperBroker:
         """The account at the last bar, with the orders and actions from `since` on."""
         account = self._account
         positions = {asset: float(facts[0] or 0.0) for asset, facts in account.held.items() if facts[0]}
-        reports = (report for report in account.orders.values() if since is None or report.order.decided >= since)
-        actions = (action for action in account.actions if since is None or action.time >= since)
+        reports = tuple(r for r in account.orders.values() if since is None or r.order.decided >= since)
+        actions = tuple(action for action in account.actions if since is None or action.time >= since)
+        known = sum(report.status != "late" for report in account.orders.values())
+        earlier = known - sum(report.status != "late" for report in reports)
         cash = account.cash[-1] if account.times else account.terms["cash"]
-        return Statement(account.now, cash, positions, tuple(reports), tuple(actions))
+        return Statement(account.now, cash, positions, reports, actions, earlier)
 
     def trade(self, panel: Panel) -> tuple[Report | Action, ...]:
         """Play every bar of the panel after the last one seen; what ended in them, in order.
@@ -232,7 +237,7 @@ class PaperBroker:
         if K == 0 or account.times[K - 1] != panel.times[-1]:
             raise DataError(
                 "a book is asked for at a bar that was played",
-                found=f"{day_text(panel.times[-1])}, played to {'nothing' if account.now is None else day_text(account.now)}",
+                found=f"{day_text(panel.times[-1])}, played to {self._played()}",
                 where="panel.times",
                 fix="call trade(panel) first",
             )

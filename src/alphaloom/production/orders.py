@@ -127,7 +127,8 @@ class Statement:
     """The account as the broker sees it at the close of `now`.
 
     `reports` are the orders decided at or after the time that was asked for, `actions` what happened since to the
-    holdings; both whole when nothing was asked. `now` is None before the first bar.
+    holdings; both whole when nothing was asked. `earlier` counts the orders before that time (those that came late
+    aside), so that a loss among them shows. `now` is None before the first bar.
     """
 
     now: np.datetime64 | None
@@ -135,6 +136,7 @@ class Statement:
     positions: Mapping[str, float]
     reports: tuple[Report, ...]
     actions: tuple[Action, ...]
+    earlier: int = 0
 
 
 @runtime_checkable
