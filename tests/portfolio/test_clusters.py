@@ -86,7 +86,7 @@ def test_a_decision_with_halted_and_new_assets(make_panel, book_of, method, monk
     close = panel["close"].copy()
     close[-1, 2] = np.nan
     close[:50, 4] = np.nan
-    panel = panel.replace(fields={**panel.fields, "close": close}, member=None, listed=None)
+    panel = panel.replace(fields={**panel.fields, "close": close})
     policy = ClusteredRisk(window=60, cash=0.1, clusters=2, method=method)
     weights = policy.decide(panel, book_of(panel, np.array([0.0, 0, 0.25, 0, 0.1, 0])))
     assert weights[2] == pytest.approx(0.25)

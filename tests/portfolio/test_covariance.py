@@ -122,13 +122,26 @@ def test_assets_without_an_estimate_are_named_by_nan(make_panel):
     close[:45, 2] = np.nan  # 14 of 40
     close[-1, 3] = np.nan  # halted today
     close[:, 4] = 20.0  # never moves
-    panel = panel.replace(fields={**panel.fields, "close": close}, member=None, listed=None)
+    panel = panel.replace(fields={**panel.fields, "close": close})
     for kind in ("sample", "ledoit_wolf", "constant_correlation", "ewma", "factor"):
         risk = estimate(kind, panel, 40, half_life=40.0)
         assert risk.known.tolist() == [True, True, False, True, False, True]
         part = risk.part(risk.known).dense()
         assert np.isfinite(part).all()
         assert np.linalg.eigvalsh(part).min() > 0
+
+
+@pytest.mark.parametrize("kind", ["ledoit_wolf", "constant_correlation", "factor"])
+def test_strangers_to_the_universe_change_nothing(make_panel, kind):
+    panel = make_panel(80, 10)
+    member = panel.member.copy()
+    member[-1, [2, 7]] = False
+    close = panel["close"].copy()
+    close[:, [2, 7]] *= np.exp(np.random.default_rng(0).normal(0, 0.3, (80, 2)))
+    first, second = (panel.replace(fields={**panel.fields, "close": c}, member=member) for c in (panel["close"], close))
+    risk = estimate(kind, first, 60, factors=3)
+    assert np.flatnonzero(~risk.known).tolist() == [2, 7]
+    np.testing.assert_array_equal(risk.dense(), estimate(kind, second, 60, factors=3).dense())
 
 
 @pytest.mark.parametrize("kind", ["sample", "ledoit_wolf", "constant_correlation", "ewma", "factor"])

@@ -79,7 +79,7 @@ def test_halted_and_new_assets_and_failures(make_panel, book_of, monkeypatch):
     close = panel["close"].copy()
     close[-1, 2] = np.nan
     close[:50, 4] = np.nan
-    panel = panel.replace(fields={**panel.fields, "close": close}, member=None, listed=None)
+    panel = panel.replace(fields={**panel.fields, "close": close})
     policy = RiskParity(window=60, cash=0.0, risk="sample")
     weights = policy.decide(panel, book_of(panel, np.array([0.0, 0, 0.25, 0, 0.1, 0])))
     assert weights[2] == pytest.approx(0.25)

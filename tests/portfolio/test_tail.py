@@ -95,7 +95,7 @@ def test_decisions_with_halts_caps_and_failures(make_panel, book_of, monkeypatch
     close = panel["close"].copy()
     close[-1, 2] = np.nan
     close[:50, 4] = np.nan
-    panel = panel.replace(fields={**panel.fields, "close": close}, member=None, listed=None)
+    panel = panel.replace(fields={**panel.fields, "close": close})
     held = np.array([0.0, 0, 0.25, 0, 0.1, 0])
     policy = TailRisk(window=60, cash=0.05, level=0.8)
     weights = policy.decide(panel, book_of(panel, held))

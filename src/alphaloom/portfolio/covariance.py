@@ -105,8 +105,8 @@ def estimate(kind: RiskKind, view: Panel, window: int, *, half_life: float = 63.
     Missing: a return is known where the close is, and runs from the last close before it in the window, so the bar
     that ends a halt bears the whole move. An unknown return counts as the asset's mean, and the deviations are
     enlarged so that the variance is that of the known ones: the matrix stays positive, and a pair's covariance shrinks
-    with the bars that the two did not share. An asset with fewer than half of the window's returns (by weight), or
-    whose price never moved, has no estimate.
+    with the bars that the two did not share. An asset that is no member today, has fewer than half of the window's
+    returns (by weight) or whose price never moved has no estimate, and no part in shrinkage and factors.
     Raises: DataError for a window that is too short or a panel that lacks what the style model needs.
     """
     check_risk(kind, window, "estimate", half_life=half_life, factors=factors)
@@ -116,7 +116,7 @@ def estimate(kind: RiskKind, view: Panel, window: int, *, half_life: float = 63.
     age = np.arange(len(returns))[::-1]
     weights = 0.5 ** (age / half_life) if kind == "ewma" else np.ones(len(returns))
     weights = weights / max(float(weights.sum()), 1.0e-300)
-    moves, known = _deviations(returns, weights)
+    moves, known = _deviations(returns, weights, view.member[-1])
     N = returns.shape[1]
     if kind == "factor":
         loads, specific = _principal(moves, factors)
@@ -201,11 +201,11 @@ def _intensity(noise: float, gamma: float, T: int, whole: float) -> float:
     return min(1.0, max(0.0, noise / (T * gamma))) if gamma > _FLAT * whole else 0.0
 
 
-def _deviations(returns: Grid, weights: Grid) -> tuple[Grid, NDArray[np.intp]]:
-    """Deviations of the assets that have enough returns, filled and enlarged.   Shape: (T, M), (M,)."""
+def _deviations(returns: Grid, weights: Grid, member: NDArray[np.bool_]) -> tuple[Grid, NDArray[np.intp]]:
+    """Deviations of the members that have enough returns, filled and enlarged.   Shape: (T, M), (M,)."""
     seen = np.isfinite(returns)
     mass = weights @ seen
-    enough = (mass >= 0.5) & (seen.sum(axis=0) >= 2)
+    enough = member & (mass >= 0.5) & (seen.sum(axis=0) >= 2)
     known = np.flatnonzero(enough)
     part, there, share = returns[:, known], seen[:, known], mass[known]
     mean = (weights @ np.where(there, part, 0.0)) / share
