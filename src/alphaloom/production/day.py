@@ -18,7 +18,7 @@ from alphaloom.panel import Panel
 from alphaloom.production.broker import PaperBroker
 from alphaloom.production.day_account import check_order_of_days, idle_book, remembered
 from alphaloom.production.day_files import FACTS, day_name, read_files, refuse_change, write_files
-from alphaloom.production.day_models import Models, Past
+from alphaloom.production.day_models import Model, Models, Past
 from alphaloom.production.day_panel import Reading, row_of
 from alphaloom.production.day_signal import SIGNAL, SignalHistory
 from alphaloom.production.day_tables import book_columns, counts_of, facts_text, order_columns
@@ -27,6 +27,7 @@ from alphaloom.production.guards import Guards
 from alphaloom.production.orders import Order, Report, order_list
 from alphaloom.production.reconcile import Desk, Reconciliation
 from alphaloom.roles import Learner
+from alphaloom.signal import Signal
 from alphaloom.study import Study, load_run
 from alphaloom.study.serving import fingerprint, fold_of, parquet_bytes, signal_columns
 
@@ -100,8 +101,18 @@ class DailyRun:
         name = day_name(time, float(self.provenance["periods_per_year"]))
         return self.path / ("days" if traded else "previews") / name
 
-    def check_past(self, panel: Panel) -> None:
-        """The panel begins with the bars that the study read.   Raises: DataError."""
+    def check_past(self, panel: Panel, row: int) -> None:
+        """The panel begins with the bars that the study read, and `row` is none that only served to learn.
+
+        Raises: DataError.
+        """
+        if row < self.study.plan.start:
+            raise DataError(
+                "a run speaks from its first test bar on",
+                found=str(panel.times[row])[:10],
+                where="date",
+                fix=f"the first test bar is of {str(panel.times[min(self.study.plan.start, len(panel) - 1)])[:10]}",
+            )
         bars = int(self.provenance["bars"])
         ends = [(0, "first"), (bars - 1, "last")]
         for row, word in ends:
@@ -134,15 +145,18 @@ def run_day(
     Raises: DataError for a day that is no bar, out of order, or not what it was when it was run before.
     """
     row = row_of(panel, when)
-    run.check_past(panel)
-    view = panel[: row + 1]
-    time = panel.times[row]
+    run.check_past(panel, row)
+    view, time = panel[: row + 1], panel.times[row]
     _check_prices(view)
     folder = run.folder(time, traded=account is not None)
     kept = read_files(folder)
-    heard = _played(run, view, account, kept=kept)
+    if account is not None:
+        check_order_of_days(account[0].now, view, known=kept is not None)
+    # The account moves last: what goes wrong before that leaves it where it was.
+    voice = _spoken(run, panel, row, past=past or (lambda at: panel[: row_of(panel, at) + 1]))
+    heard = _played(view, account)
     book = _book(run, view, account, kept=kept)
-    made = _made(run, panel, row, book=book, past=past or (lambda at: panel[: row_of(panel, at) + 1]))
+    made = _decided(run, view, book, voice=voice)
     wishes = _sized(run, view, book, weights=made.weights)
     ruling = ruled(wishes, book, view, guards=guards or Guards(), today=today, kept=kept)
     files = _files(run, view, book, made=made, ruling=ruling, traded=account is not None)
@@ -168,14 +182,11 @@ def _check_prices(view: Panel) -> None:
         )
 
 
-def _played(
-    run: DailyRun, view: Panel, account: tuple[PaperBroker, Desk] | None, *, kept: Mapping[str, bytes] | None
-) -> tuple[Any, ...]:
+def _played(view: Panel, account: tuple[PaperBroker, Desk] | None) -> tuple[Any, ...]:
     """Let the broker live through the bars up to today; what it says about them."""
     if account is None:
         return ()
     broker, desk = account
-    check_order_of_days(broker.now, view, known=kept is not None)
     if broker.now is not None and view.times[-1] < broker.now:
         return ()
     heard = broker.trade(view)
@@ -205,22 +216,29 @@ class _Made:
     notes: tuple[str, ...]
 
 
-def _made(run: DailyRun, panel: Panel, row: int, *, book: Book, past: Past) -> _Made:
-    """Ask the model of today's fold and the policy behind it."""
-    model, signal = run.models.at(panel, row, past), None
-    if run.study.allocator is not None:
-        signal = run.signal.whole(
-            panel,
-            row,
-            model=lambda at: run.models.at(panel, at, past),
-            folder=lambda time: run.folder(time, traded=True),
-        )
-    decision = decide(run.study, model, panel[: row + 1], book=book, signal=signal)
+def _spoken(run: DailyRun, panel: Panel, row: int, *, past: Past) -> tuple[Model, Signal | None]:
+    """The model of today's fold, and the signal up to today where there is one."""
+    model = run.models.at(panel, row, past)
+    if run.study.allocator is None:
+        return model, None
+    signal = run.signal.whole(
+        panel,
+        row,
+        model=lambda at: run.models.at(panel, at, past),
+        folder=lambda time: run.folder(time, traded=True),
+    )
+    return model, signal
+
+
+def _decided(run: DailyRun, view: Panel, book: Book, *, voice: tuple[Model, Signal | None]) -> _Made:
+    """Ask today's policy."""
+    model, signal = voice
+    decision = decide(run.study, model, view, book=book, signal=signal)
     stored = None if signal is None else parquet_bytes(signal_columns(signal[len(signal.times) - 1 :]))
-    views = 0 if signal is None else int(np.isfinite(signal.values[-1]).sum())
     counts = {f"policy.{name}": number for name, number in decision.counts.items()}
-    counts |= {"unstored_models": int(isinstance(run.study.learner, Learner) and not model.stored), "views": views}
-    fold, _ = fold_of(run.study.plan, row)
+    counts["views"] = 0 if signal is None else int(np.isfinite(signal.values[-1]).sum())
+    counts["unstored_models"] = int(isinstance(run.study.learner, Learner) and not model.stored)
+    fold, _ = fold_of(run.study.plan, len(view) - 1)
     return _Made(decision.weights, stored, model.hash, fold, counts, (*model.notes, *decision.notes))
 
 
