@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from alphaloom.report.arena_page import write_arena_page
+from alphaloom.report.arena_terminal import arena_table
 from alphaloom.report.factor_page import write_factor_page
 from alphaloom.report.factor_terminal import factor_table
 from alphaloom.report.page import write_report
 from alphaloom.report.terminal import summary_json, summary_table
 
-__all__ = ["factor_table", "summary_json", "summary_table", "write_factor_page", "write_report"]
+__all__ = [
+    "arena_table",
+    "factor_table",
+    "summary_json",
+    "summary_table",
+    "write_arena_page",
+    "write_factor_page",
+    "write_report",
+]

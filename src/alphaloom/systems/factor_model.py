@@ -18,7 +18,8 @@ Deviations:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from alphaloom.factors import FactorSet
 from alphaloom.forecast import Blend, LightGBM, Ridge
@@ -77,3 +78,12 @@ class FactorModel:
     def allocator(self) -> TopK:
         """The k best with a buffer, in equal parts."""
         return TopK(self.k, buffer=self.buffer, every=self.every, cash=self.cash)
+
+    @property
+    def ablations(self) -> Mapping[str, FactorModel]:
+        """The same model with one step left out, by the name of the step."""
+        return {
+            "buffer": replace(self, buffer=0),
+            "patience": replace(self, every=1),
+            "thinning": replace(self, thin=1),
+        }
