@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +34,15 @@ class AlwaysLong:
         """Rows before today that a prediction reads: none."""
         return 0
 
+    def state(self) -> dict[str, Any]:
+        """All settings, for `save_forecaster`."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> AlwaysLong:
+        """The forecaster that `state` described."""
+        return cls(int(state["horizon"]))
+
     def predict(self, panel: Panel) -> Signal:
         """1 for every member with a close.   Shape: (T, N)."""
         return _spoken(panel, np.ones(panel.shape), self.horizon, "always_long")
@@ -53,6 +64,15 @@ class MomentumSign:
         """Rows before today that a prediction reads."""
         return self.window
 
+    def state(self) -> dict[str, Any]:
+        """All settings, for `save_forecaster`."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> MomentumSign:
+        """The forecaster that `state` described."""
+        return cls(int(state["window"]), int(state["horizon"]))
+
     def predict(self, panel: Panel) -> Signal:
         """The sign of the return over the window.   Shape: (T, N).   Missing: NaN without both closes."""
         return _spoken(panel, _past_sign(panel, self.window), self.horizon, "momentum_sign")
@@ -72,6 +92,15 @@ class PreviousSign:
         """Rows before today that a prediction reads: one."""
         return 1
 
+    def state(self) -> dict[str, Any]:
+        """All settings, for `save_forecaster`."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> PreviousSign:
+        """The forecaster that `state` described."""
+        return cls(int(state["horizon"]))
+
     def predict(self, panel: Panel) -> Signal:
         """The sign of today's return.   Shape: (T, N).   Missing: NaN without both closes."""
         return _spoken(panel, _past_sign(panel, 1), self.horizon, "previous_sign")
@@ -82,8 +111,8 @@ class MacroLogistic:
     """Learns the chance that the average member rises from what the economy looks like; one view for all assets.
 
     Reads, as far as the panel has such series: the index's return over `window` bars, the level of `volatility`,
-    and the levels of `term` (10-year less 2-year yield), `credit` (a credit spread) and `dollar`, and the change of each over
-    the window. Without an index the members' mean return stands in.
+    and the levels of `term` (10-year less 2-year yield), `credit` (a credit spread) and `dollar`, and the change of
+    each over the window. Without an index the members' mean return stands in.
     Time: inputs are standardised on the training slice; the label is the sign of the members' mean outcome over
     `horizon` bars.
     Raises: SolveError when the training slice holds no rise or no fall.
@@ -152,6 +181,19 @@ class MacroForecaster:
     def lookback(self) -> int:
         """Rows before today that a prediction reads."""
         return self.window
+
+    def state(self) -> dict[str, Any]:
+        """All numbers, for `save_forecaster`."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> MacroForecaster:
+        """The forecaster that `state` described.   Raises: DataError where slopes and series do not fit."""
+        series, slopes = tuple(map(str, state["series"])), tuple(map(float, state["slopes"]))
+        if len(slopes) != 1 + 2 * len(series):
+            raise DataError("a line has a slope for each input", found=len(slopes), where="slopes")
+        numbers = int(state["window"]), slopes, float(state["intercept"]), int(state["horizon"])
+        return cls(series, *numbers, tuple(map(str, state["notes"])))
 
     def predict(self, panel: Panel) -> Signal:
         """Twice the chance of a rise less one, the same for every member.   Shape: (T, N)."""

@@ -212,8 +212,11 @@ class DirectionalForecaster:
         return self.scaling.lookback + self.length - 1
 
     def predict(self, panel: Panel) -> Signal:
-        """Sign times mean confidence, 0 to hold, for the members.   Shape: (T, N)."""
-        grid, able = self.scaling.grid(panel)
+        """Sign times mean confidence, 0 to hold, for the members.
+
+        Shape: (T, N).   Missing: NaN on the first `lookback` rows, and for who has too few known factors.
+        """
+        grid, able = self._cells(panel)
         out = np.full(panel.shape, np.nan)
         for row, column in _batches(able):
             out[row, column] = views(self.calibration(self.raw(grid, row, column)), self.choice)
@@ -222,13 +225,19 @@ class DirectionalForecaster:
     def probabilities(self, panel: Panel) -> NDArray[np.float64]:
         """The chances of a move up and of a move down within 1, 2, ... bars.
 
-        Shape: (T, N, H, 2).   Missing: NaN for who is not a member or has too few known factors.
+        Shape: (T, N, H, 2).   Missing: as in `predict`.
         """
-        grid, able = self.scaling.grid(panel)
+        grid, able = self._cells(panel)
         out = np.full((*panel.shape, self.horizons, 2), np.nan)
         for row, column in _batches(able):
             out[row, column] = self.calibration(self.raw(grid, row, column))
         return out
+
+    def _cells(self, panel: Panel) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Scaled factors, and the cells to speak about: a row without its look-back says nothing."""
+        grid, able = self.scaling.grid(panel)
+        able[: self.lookback] = False
+        return grid, able
 
     def state(self) -> dict[str, Any]:
         """All parts as texts, numbers, lists and arrays, for `save_forecaster`."""

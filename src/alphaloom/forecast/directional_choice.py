@@ -89,7 +89,8 @@ def choose(
 ) -> tuple[Choice, float, int]:
     """The thresholds whose views earned most steadily on the validation bars: choice, its t, how many were tried.
 
-    Each date's mean signed return of the spoken views is one observation, since assets of one date move together; the
+    Each date's mean signed return of the spoken views, beyond the mean of all assets on that date, is one observation:
+    assets of one date move together, and a quarter in which everything rose would otherwise choose to be long. The
     t-statistic over dates decides, the laxer threshold on a tie. Candidates for tau are quantiles of the confidence
     itself. Choices that speak about less than 5 % of the cells, or on fewer than five dates, do not count; if none
     counts, every view is spoken.
@@ -102,6 +103,8 @@ def choose(
         return best, float("nan"), 0
     day = np.unique(dates[known], return_inverse=True)[1]
     outcome = earned[known]
+    rounding = 1e-9 * float(np.abs(outcome).max())
+    outcome = outcome - (np.bincount(day, weights=outcome) / np.bincount(day))[day]
     told = probabilities[known]
     sureness = np.abs((told[..., 0] - told[..., 1]).mean(axis=-1))
     taus = [0.0, *np.unique(np.quantile(sureness, _SHARES[1:])).tolist()]
@@ -115,7 +118,7 @@ def choose(
             count = np.bincount(day, weights=spoken)
             gain = np.bincount(day, weights=np.where(spoken, side * outcome, 0.0))
             daily = gain[count > 0] / count[count > 0]
-            if len(daily) < _LEAST_DATES or daily.std(ddof=1) == 0.0:
+            if len(daily) < _LEAST_DATES or daily.std(ddof=1) <= rounding:
                 continue
             t = float(daily.mean() / daily.std(ddof=1) * np.sqrt(len(daily)))
             if t > best_t + 1e-12:

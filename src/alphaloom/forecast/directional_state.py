@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphaloom.errors import DataError
-from alphaloom.factors import Factor, FactorSet, parse
-from alphaloom.factors.options import Options
 from alphaloom.forecast.directional_choice import Calibration, Choice
 from alphaloom.forecast.directional_rows import Scaling
+from alphaloom.forecast.inputs import Inputs
+from alphaloom.forecast.stored_inputs import inputs_of, state_of_inputs
 from alphaloom.nn import FittedNet, Mlp, Recurrent
 
 if TYPE_CHECKING:
@@ -28,10 +28,9 @@ def stored(forecaster: DirectionalForecaster) -> dict[str, Any]:
     scaling, calibration = forecaster.scaling, forecaster.calibration
     return {
         "scaling": {
-            "factors": _factors_state(scaling.factors),
+            "inputs": state_of_inputs(Inputs(scaling.factors, known=scaling.known)),
             "mean": list(scaling.mean),
             "spread": list(scaling.spread),
-            "known": scaling.known,
         },
         "length": forecaster.length,
         "nets": [_net_state(net) for net in forecaster.nets],
@@ -49,7 +48,8 @@ def stored(forecaster: DirectionalForecaster) -> dict[str, Any]:
 def restored(state: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of the forecaster that `stored` took apart.   Raises: DataError where parts do not fit."""
     scaling, calibration, choice = state["scaling"], state["calibration"], state["choice"]
-    factors = _factors(scaling["factors"])
+    inputs = inputs_of(scaling["inputs"])
+    factors = inputs.factors
     horizons = int(state["horizons"])
     nets = tuple(_net(net) for net in state["nets"])
     for net in nets:
@@ -66,7 +66,7 @@ def restored(state: Mapping[str, Any]) -> dict[str, Any]:
     if not len(mean) == len(spread) == len(factors):
         raise DataError("a stored scaling has a mean for each factor", found=len(mean), where="scaling")
     return {
-        "scaling": Scaling(factors, mean, spread, float(scaling["known"])),
+        "scaling": Scaling(factors, mean, spread, inputs.known),
         "length": int(state["length"]),
         "nets": nets,
         "horizons": horizons,
@@ -99,19 +99,3 @@ def _net(state: Mapping[str, Any]) -> FittedNet:
     weights = {name: np.asarray(values) for name, values in state["weights"].items()}
     size = int(state["features"]), int(state["outputs"])
     return FittedNet(spec(**state["spec"]), *size, weights, history, int(state["best"]))
-
-
-def _factors_state(factors: FactorSet) -> dict[str, Any]:
-    rows = [
-        {"name": f.name, "formula": str(f.expr), "family": f.family, "source": f.source, "sign": f.sign}
-        for f in factors.factors
-    ]
-    return {"library": factors.name, "rows": rows, "options": dict(factors.options.stated)}
-
-
-def _factors(state: Mapping[str, Any]) -> FactorSet:
-    rows = tuple(
-        Factor(row["name"], parse(row["formula"]), row["family"], row["source"], int(row["sign"]))
-        for row in state["rows"]
-    )
-    return FactorSet(state["library"], rows, Options.read(state["options"]))

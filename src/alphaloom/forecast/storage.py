@@ -25,6 +25,10 @@ _MODELS: dict[str, tuple[str, str]] = {
     "return_scale": ("alphaloom.forecast.calibration", "ScaledForecaster"),
     "nets": ("alphaloom.forecast.neural", "NetForecaster"),
     "directional": ("alphaloom.forecast.directional", "DirectionalForecaster"),
+    "always_long": ("alphaloom.forecast.baselines", "AlwaysLong"),
+    "previous_sign": ("alphaloom.forecast.baselines", "PreviousSign"),
+    "momentum_sign": ("alphaloom.forecast.baselines", "MomentumSign"),
+    "macro_logistic": ("alphaloom.forecast.baselines", "MacroForecaster"),
 }
 _FORMAT = 1
 _ARRAY = "$array"
