@@ -114,6 +114,40 @@ def test_long_and_short_weights_keep_their_limits_and_their_conditions(seed):
     np.testing.assert_allclose(same.weights, long.weights, atol=1e-6)
 
 
+@pytest.mark.parametrize("gross", [1.05, 1.4, 3.0])
+@pytest.mark.parametrize("cap", [1.0, 0.1])
+def test_long_and_short_weights_of_the_interior_point_solver(gross, cap, monkeypatch):
+    from alphaloom.portfolio import quadratic
+
+    for seed in range(8):
+        risk = random_risk(30, 6, seed)
+        pull = np.random.default_rng(seed).normal(size=30) * 0.05
+        limits = {"net": 0.9, "gross": gross, "cap": cap, "pull": pull}
+        first = least_variance_long_short(risk, **limits)
+        assert first.way == "active_set"
+        assert first.kkt < 1e-9
+        with monkeypatch.context() as patch:
+            patch.setattr(quadratic, "signed_weights", lambda *args, **named: None)
+            second = least_variance_long_short(risk, **limits)
+        assert second.way == "clarabel"
+        assert second.kkt < 1e-6
+        np.testing.assert_allclose(first.weights, second.weights, atol=1e-6)
+
+
+def test_more_assets_than_bars_and_no_shrinkage_go_to_the_interior_point_solver(make_panel):
+    panel = make_panel(60, 90, seed=2)
+    found = least_variance_long_short(estimate("sample", panel, 50), net=1.0, gross=1.3, cap=0.1)
+    assert found.kkt < 1e-6
+    assert abs(found.weights.sum() - 1) < 1e-8
+    assert np.abs(found.weights).sum() <= 1.3 + 1e-8
+
+
+def test_limits_that_contradict_each_other_have_no_weights():
+    found = least_variance_long_short(random_risk(5, 2, 0), net=1.0, gross=2.0, cap=0.1)
+    assert found.way == "none"
+    assert np.isnan(found.weights).all()
+
+
 def test_order_and_scale_of_the_assets_do_not_matter():
     risk = random_risk(35, 7, 2)
     order = np.random.default_rng(0).permutation(35)

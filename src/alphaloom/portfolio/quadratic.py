@@ -1,4 +1,4 @@
-"""The least variance within bounds: an exact method for long-only weights, an interior-point solver for the rest.
+"""The least variance within bounds: an exact method, and an interior-point solver for where it loses its way.
 
 Long-only portfolios of least variance hold few of the assets. Once it is known which are held and which stand at their
 cap, the weights are the solution of a small linear system; the method guesses, solves, and corrects the guess where a
@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphaloom.portfolio.covariance import Risk
+from alphaloom.portfolio.signed import Signed, signed_weights
 
 __all__ = ["Found", "least_variance", "least_variance_long_short", "residual"]
 
 Grid = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 _ROUNDS = 60
+_TRUSTED = 1e-8  # the residual up to which a guess that confirmed itself is believed
 _RIDGE = 1e-11  # of the mean variance: makes a singular sample's solution unique without moving it visibly
 
 
@@ -142,40 +144,59 @@ def _interior(risk: Risk, scale: float, linear: Grid, *, total: float, cap: floa
 
 
 def least_variance_long_short(risk: Risk, *, net: float, gross: float, cap: float, pull: Grid | None = None) -> Found:
-    """min w' Sigma w / 2 + pull' w  such that  sum w = net, sum |w| <= gross, |w| <= cap; by Clarabel in factor form.
+    """min w' Sigma w / 2 + pull' w  such that  sum w = net, sum |w| <= gross, |w| <= cap.
 
     Shape: M assets, all known.   Missing: NaN weights and `way` "none" where there is no solution.
     """
+    sigma = risk.dense()
+    scale = float(np.trace(sigma)) / len(sigma)
+    sigma = sigma / scale
+    linear = np.zeros(len(sigma)) if pull is None else pull / scale
+    found = signed_weights(sigma, linear, net=net, gross=gross, cap=cap)
+    if found is not None:
+        kkt = _signed_residual(sigma, linear, found, cap=cap)
+        if kkt <= _TRUSTED:
+            return Found(found.weights, kkt, found.rounds, "active_set")
+    found = _interior_signed(risk, scale, linear, net=net, gross=gross, cap=cap)
+    if found is None:
+        return Found(np.full(len(sigma), np.nan), np.inf, 0, "none")
+    weights = np.where(np.abs(found.weights) < 1e-10, 0.0, found.weights)
+    return Found(weights, _signed_residual(sigma, linear, found, cap=cap), 0, "clarabel")
+
+
+def _signed_residual(sigma: Grid, linear: Grid, found: Signed, *, cap: float) -> float:
+    """How far a step of the proximal gradient method would move a weight, the toll on gross exposure included."""
+    step = 1.0 / float(np.diag(sigma).max())
+    moved = found.weights - step * (sigma @ found.weights + linear - found.price)
+    moved = np.sign(moved) * np.maximum(np.abs(moved) - step * found.toll, 0.0)
+    return float(np.abs(found.weights - np.clip(moved, -cap, cap)).max())
+
+
+def _interior_signed(risk: Risk, scale: float, linear: Grid, *, net: float, gross: float, cap: float) -> Signed | None:
+    """The same by Clarabel in factor form, with u >= |w| beside the weights."""
     from scipy import sparse
 
-    M = len(risk.specific)
-    scale = float((risk.deviations() ** 2).mean())
-    linear = np.zeros(M) if pull is None else pull / scale
+    M = len(linear)
     quadratic, link, K = _factored(risk, scale, spare=M)
     eye, none = sparse.identity(M, format="csc"), sparse.csc_matrix((M, K))
     ones, empty = np.ones(M), np.zeros(M)
-    budget = sparse.csc_matrix(np.concatenate([ones, np.zeros(K), empty])[None, :])
-    size = sparse.csc_matrix(np.concatenate([empty, np.zeros(K), ones])[None, :])
-    bounds = [
-        size,
-        sparse.hstack([eye, none, -eye]),
-        sparse.hstack([-eye, none, -eye]),
-        sparse.hstack([sparse.csc_matrix((M, M)), none, eye]),
-    ]
-    rows = sparse.vstack([budget, link, *bounds], format="csc")
+    rows = sparse.vstack(
+        [
+            sparse.csc_matrix(np.concatenate([ones, np.zeros(K), empty])[None, :]),
+            link,
+            sparse.csc_matrix(np.concatenate([empty, np.zeros(K), ones])[None, :]),
+            sparse.hstack([eye, none, -eye]),
+            sparse.hstack([-eye, none, -eye]),
+            sparse.hstack([sparse.csc_matrix((M, M)), none, eye]),
+        ],
+        format="csc",
+    )
     right = np.concatenate([[net], np.zeros(K), [gross], np.zeros(2 * M), np.full(M, cap)])
     solved = _clarabel(quadratic, np.concatenate([linear, np.zeros(K + M)]), rows, right, equal=1 + K)
     if solved is None:
-        return Found(np.full(M, np.nan), np.inf, 0, "none")
+        return None
     point, duals = solved
-    weights = np.clip(point[:M], -cap, cap)
-    price, toll = -float(duals[0]), float(duals[1 + K])
-    gradient = risk.times(weights) / scale + linear - price
-    lipschitz = float((risk.deviations() ** 2).max()) / scale
-    moved = weights - gradient / lipschitz
-    moved = np.sign(moved) * np.maximum(np.abs(moved) - toll / lipschitz, 0.0)
-    kkt = float(np.abs(weights - np.clip(moved, -cap, cap)).max())
-    return Found(np.where(np.abs(weights) < 1e-10, 0.0, weights), kkt, 0, "clarabel")
+    return Signed(np.clip(point[:M], -cap, cap), -float(duals[0]), float(duals[1 + K]), 0)
 
 
 def _factored(risk: Risk, scale: float, spare: int = 0) -> tuple[Any, Any, int]:
