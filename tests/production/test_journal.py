@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -34,7 +35,7 @@ def test_what_is_written_is_read_again(tmp_path):
     records = read_journal(path)
     assert [record.seq for record in records] == [0, 1, 2, 3, 4]
     assert records[3].body["price"] == 0.1 * 3
-    assert all(record.previous == before.hash for before, record in zip(records, records[1:], strict=False))
+    assert all(record.previous == before.hash for before, record in pairwise(records))
     with Journal(path) as journal:
         assert journal.head == head
         journal.extend([("note", {"number": 5}), ("note", {"number": 6})])

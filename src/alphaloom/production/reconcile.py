@@ -236,7 +236,7 @@ class Desk:
 
     def _earlier(self, since: np.datetime64) -> int:
         heard = self._record.heard.values()
-        return sum(report.order.decided < since and report.status != "late" for report in heard)
+        return sum(bool(report.order.decided < since) for report in heard if report.status != "late")
 
     def _compare_reports(self, statement: Statement, found: _Findings) -> None:
         """Take the broker's word on every order that it knows."""
