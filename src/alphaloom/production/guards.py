@@ -86,8 +86,9 @@ class Guards:
             guard, reason = stopped
             return Verdict((), tuple(Refusal(guard, reason, order) for order in orders), f"{guard}: {reason}")
         allowed, refused = [], []
+        column = {name: at for at, name in enumerate(panel.assets)}
         for order in orders:
-            fault = next(self._faults(order, book, panel), None)
+            fault = next(self._faults(order, book, panel, at=column.get(order.asset)), None)
             if fault is None:
                 allowed.append(order)
             else:
@@ -117,12 +118,11 @@ class Guards:
             return "max_turnover", f"the orders trade {turnover:.4f} of equity, more than {self.max_turnover:g}"
         return None
 
-    def _faults(self, order: Order, book: Book, panel: Panel) -> Iterator[tuple[str, str]]:
-        """What speaks against one order."""
-        if order.asset not in panel.assets:
+    def _faults(self, order: Order, book: Book, panel: Panel, *, at: int | None) -> Iterator[tuple[str, str]]:
+        """What speaks against one order, whose asset is the panel's column `at`."""
+        if at is None:
             yield "unknown", "the panel does not hold the asset"
             return
-        at = panel.assets.index(order.asset)
         close = panel["close"][:, at]
         if self.price_today and not 0.0 < close[-1] < np.inf:
             yield "price_today", f"no close is known on {day_text(panel.times[-1])}"
