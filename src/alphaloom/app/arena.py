@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alphaloom.app.config import StudyConfig, describe, load_config
+from alphaloom.app.config import StudyConfig, describe, load_config, nearest
 from alphaloom.app.runs import file_name, study_of
 from alphaloom.app.sources import load_panel
 from alphaloom.compute import local, processes
@@ -91,18 +91,20 @@ def open_contest(
     seeds: tuple[int | None, str | None] = (None, None),
     data: Path | None = None,
     settings: Sequence[str] = (),
-    ablate: bool = False,
+    steps: Sequence[str] | bool = False,
 ) -> Contest:
     """Read all configurations and find the runs that they need; nothing is run.
 
+    `steps` names the variants of the systems that are run besides them: True for all, False for none.
     A study in which nothing depends on the seed is run once; two studies that decide alike are one.
     Raises: ConfigError with every difference in what an arena shares, and every other fault.
     """
     firsts = {path: load_config(path, settings=settings, data=data) for path in paths}
     numbers = read_seeds(*seeds, own=next(iter(firsts.values())).seed)
     _check_shared(firsts)
+    _check_steps(firsts, steps)
     loaded = [{seed: load_config(path, settings=settings, data=data, seed=seed) for seed in numbers} for path in firsts]
-    every = list(_variants(loaded, ablate))
+    every = list(_variants(loaded, steps))
     kept: list[Variant] = []
     notes: list[str] = []
     known: dict[str, str] = {}
@@ -124,16 +126,17 @@ def open_contest(
     return Contest(tuple(kept), numbers, tuple(notes))
 
 
-def _variants(loaded: Sequence[Mapping[int, StudyConfig]], ablate: bool) -> Iterator[Variant]:
-    """Every study, and after it the studies that lack one step each."""
+def _variants(loaded: Sequence[Mapping[int, StudyConfig]], steps: Sequence[str] | bool) -> Iterator[Variant]:
+    """Every study, and after it the variants that lack one step each, as the system names them."""
     for configs in loaded:
         first = next(iter(configs.values()))
         # The shuffled twin belongs to every run of an arena.
         whole = {seed: replace(config, controls=True) for seed, config in configs.items()}
         yield Variant(first.name, whole)
-        steps = getattr(first.system, "ablations", {}) if ablate else {}
-        for step in steps:
-            name = f"{first.name} without {step}"
+        offered = getattr(first.system, "ablations", {}) if steps else {}
+        asked = list(offered) if isinstance(steps, bool) else [step for step in offered if step in steps]
+        for step in asked:
+            name = f"{first.name} {step}"
             lacking = {
                 seed: replace(config, name=name, controls=False, system=config.system.ablations[step])
                 for seed, config in configs.items()
@@ -173,6 +176,21 @@ def _check_shared(configs: Mapping[Path, StudyConfig]) -> None:
         ]
     if faults:
         raise ConfigError("arena", faults)
+
+
+def _check_steps(configs: Mapping[Path, StudyConfig], steps: Sequence[str] | bool) -> None:
+    """A step that is asked for is one that some system offers."""
+    if isinstance(steps, bool):
+        return
+    offered = [step for config in configs.values() for step in getattr(config.system, "ablations", {})]
+    fix = f"one of: {', '.join(dict.fromkeys(offered))}" if offered else "none of the studies is a system with variants"
+    faults = [
+        Fault("--step", "names a variant of a system", step, nearest(step, offered) or fix)
+        for step in steps
+        if step not in offered
+    ]
+    if faults:
+        raise ConfigError("the command line", faults)
 
 
 def _flat(value: Any, key: str) -> dict[str, Any]:

@@ -114,7 +114,10 @@ def arena(
         typer.Option("--seeds", help="So many seeds, from the first study's own on; 1 without.", min=1),
     ] = None,
     seed_list: Annotated[str | None, typer.Option(help="The seeds themselves, such as 7,8,9.")] = None,
-    ablate: Annotated[bool, typer.Option("--ablate", help="Run each system without each of its steps too.")] = False,
+    ablate: Annotated[bool, typer.Option("--ablate", help="Run each system with each of its steps off too.")] = False,
+    steps: Annotated[
+        list[str] | None, typer.Option("--step", help="Only this one of a system's variants; may be repeated.")
+    ] = None,
     jobs: Annotated[int, typer.Option(help="Folds that are learned at the same time, each in its process.", min=1)] = 1,
     random: Annotated[int, typer.Option(help="Portfolios drawn by lot for each study.", min=2)] = 200,
     out_dir: Annotated[
@@ -131,7 +134,7 @@ def arena(
     from alphaloom.app.console import out, progress
     from alphaloom.report import arena_table, write_arena_page
 
-    contest = open_contest(configs, seeds=(seeds, seed_list), data=data, settings=settings or [], ablate=ablate)
+    contest = open_contest(configs, seeds=(seeds, seed_list), data=data, settings=settings or [], steps=steps or ablate)
     with progress(quiet) as report:
         result, directory = run_arena(contest, out_dir, report, jobs=jobs, random=random)
         report("report", 0, 1)

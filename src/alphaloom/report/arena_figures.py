@@ -239,7 +239,7 @@ def _steps(result: ArenaResult) -> Figure:
     key, kicker = "steps", "What each step is worth"
     known = [each for each in result.ablations if each.sharpe_low is not None and each.sharpe_high is not None]
     if not known:
-        why = "No step was left out; `--ablate` runs every system once more without each of its steps."
+        why = "No step was left out; `--ablate` runs every system again with each of its steps left out or exchanged."
         return absent(key, kicker, why)
     several = len({each.study for each in known}) > 1
     names = [_label(f"{each.study}: {each.step}" if several else each.step) for each in known]
@@ -253,11 +253,11 @@ def _steps(result: ArenaResult) -> Figure:
     trace["error_x"] = _whiskers(low, mid, high)
     helped = sum(bottom > 0 for bottom in low)
     harmed = sum(top < 0 for top in high)
-    title = f"Of {len(known)} steps {helped} raise the net Sharpe ratio beyond doubt, {harmed} lower it"
+    title = f"Of {len(known)} steps {helped} raise the net Sharpe ratio beyond their interval, {harmed} lower it"
     layout = {
         "xaxis": {
             "type": "linear",
-            "title": {"text": "Sharpe net, with less without"},
+            "title": {"text": "Sharpe net, whole less variant"},
             "tickformat": ".2f",
             "zeroline": True,
         },

@@ -147,7 +147,7 @@ def _study_row(line: Line) -> str:
         said += f'<span class="small time">{typeset(drawn)}</span>' if drawn else ""
         cells.append(f'<td class="number"><span class="value">{typeset(line_cell(line, column))}</span>{said}</td>')
     kind = ' class="lacking"' if line.of else ""
-    label = f"without {line.step}" if line.of else spelled(line.name)
+    label = line.step if line.of else spelled(line.name)
     return (
         f'<tr{kind}><th scope="row">{escape(label)}<span class="family">{escape(seeds_text(line))}</span></th>'
         f"{''.join(cells)}</tr>"
@@ -165,7 +165,7 @@ def _steps(result: ArenaResult) -> str:
         + "</tr>"
         for study, cells in rows
     ]
-    return f'<div class="block">{_scrolled("Steps left out", heads, lines, "Study", "steps-table")}</div>'
+    return f'<div class="block">{_scrolled("What each step is worth", heads, lines, "Study", "steps-table")}</div>'
 
 
 def _scrolled(caption: str, heads: str, rows: Sequence[str], first: str, kind: str) -> str:

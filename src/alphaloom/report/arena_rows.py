@@ -145,8 +145,8 @@ def arena_cards(result: ArenaResult) -> list[tuple[str, str, str]]:
 def ablation_heads() -> tuple[str, ...]:
     """The headings of the table of steps."""
     return (
-        "Without", "Seeds", "Rank IC with", "without", "difference", "95 %",
-        "Sharpe net with", "without", "difference", "95 %",
+        "Variant", "Seeds", "Rank IC, whole", "variant", "difference", "95 %",
+        "Sharpe net, whole", "variant", "difference", "95 %",
     )  # fmt: skip
 
 

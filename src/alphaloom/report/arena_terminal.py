@@ -74,11 +74,16 @@ def _steps(result: ArenaResult) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(header_style="bold", pad_edge=False, title=Text("Steps left out"), title_justify="left")
-    for number, label in enumerate(("Study", "Without", "Rank IC", "", "Sharpe net", "")):
+    table = Table(
+        header_style="bold",
+        pad_edge=False,
+        title=Text("What each step is worth: the whole study less its variant"),
+        title_justify="left",
+    )
+    for number, label in enumerate(("Study", "Variant", "Rank IC", "", "Sharpe net", "")):
         table.add_column(label or "difference [95 %]", no_wrap=number > 1, justify="right" if number > 1 else "left")
     for study, (step, _, *cells) in ablation_cells(result):
         halves = [cells[:4], cells[4:]]
-        texts = [text for own, other, gap, range_ in halves for text in (f"{own}, without {other}", f"{gap} {range_}")]
+        texts = [text for own, other, gap, range_ in halves for text in (f"{own}, variant {other}", f"{gap} {range_}")]
         table.add_row(*map(Text, (study, step, *texts)))
     return table

@@ -83,7 +83,7 @@ class FactorModel:
     def ablations(self) -> Mapping[str, FactorModel]:
         """The same model with one step left out, by the name of the step."""
         return {
-            "buffer": replace(self, buffer=0),
-            "patience": replace(self, every=1),
-            "thinning": replace(self, thin=1),
+            "no buffer": replace(self, buffer=0),
+            "no patience": replace(self, every=1),
+            "no thinning": replace(self, thin=1),
         }
