@@ -29,7 +29,8 @@ __all__ = ["ALPHA2", "ALPHAGEN", "RISKMINER", "Grammar", "State", "Token", "Unit
 
 Units = Literal["safe", "paper", "off"]
 TokenKind = Literal["feature", "constant", "window", "unary", "binary", "rolling", "pair", "end"]
-Slot = tuple[str, float, float, int, int]  # V, C or D; exponents of price and share; depth; look-back or window
+# V, C or D; exponents of price and share; depth; look-back or window; a bare field's number, from 1.
+Slot = tuple[str, float, float, int, int, int]
 Stack = tuple[Slot, ...]
 
 _BINARY = ("add", "sub", "mul", "div", "maximum", "minimum")
@@ -120,7 +121,7 @@ class Grammar:
             raise GrammarError("a grammar needs a field to start from", found="none", where="Grammar.features")
         if any(window < 1 for window in self.windows):
             raise GrammarError("a window counts at least one bar", found=min(self.windows), where="Grammar.windows")
-        if not any(self._need((self._leaf(name),)) < self.max_tokens for name in self.features):
+        if self.shortest > self.max_tokens:
             raise GrammarError(
                 "some formula must be able to end",
                 found=f"units {self.units}, {len(self.operators)} operators, {self.max_tokens} tokens",
@@ -142,16 +143,22 @@ class Grammar:
         return {}
 
     @cached_property
-    def _needs(self) -> dict[Stack, int]:
+    def _needs(self) -> dict[tuple[object, ...], int]:
         return {}
 
     @cached_property
     def _rules(self) -> dict[tuple[object, ...], tuple[float, float] | None]:
         return {}
 
-    def start(self) -> State:
-        """The empty episode."""
-        return State(self, (), (), ())
+    def start(self, limit: int | None = None) -> State:
+        """The empty episode, of at most `limit` tokens where that is less than the grammar's."""
+        most = self.max_tokens if limit is None else min(limit, self.max_tokens)
+        return State(self, (), (), (), most)
+
+    @cached_property
+    def shortest(self) -> int:
+        """The tokens, the end included, that the shortest formula takes."""
+        return 1 + min(self._need((self._leaf(name),)) for name in self.features)
 
     def supported_by(self, panel: Panel) -> Grammar:
         """The same grammar over those of its fields that the panel has.   Raises: GrammarError where none is left."""
@@ -204,7 +211,7 @@ class Grammar:
 
     def _leaf(self, name: str) -> Slot:
         unit = standard_unit(name) if self.units != "off" else Unit()
-        return ("V", unit.price, unit.share, 0, 0)
+        return ("V", unit.price, unit.share, 0, 0, 1 + self.features.index(name))
 
     def _ends(self, stack: Stack) -> bool:
         if len(stack) != 1 or stack[0][0] != "V":
@@ -247,9 +254,9 @@ class Grammar:
         if kind in ("feature", "constant"):
             if top is not None and (top[0] == "D" or (kind == "constant" and top[0] == "C")):
                 return None
-            return (*stack, self._leaf(token.name) if kind == "feature" else ("C", 0.0, 0.0, 0, 0))
+            return (*stack, self._leaf(token.name) if kind == "feature" else ("C", 0.0, 0.0, 0, 0, 0))
         if kind == "window":
-            return (*stack, ("D", 0.0, 0.0, 0, int(token.value))) if top is not None and top[0] == "V" else None
+            return (*stack, ("D", 0.0, 0.0, 0, int(token.value), 0)) if top is not None and top[0] == "V" else None
         count = _ARITY[kind]
         args = stack[-count:]
         if len(args) < count or not _typed(kind, args) or (twins and token.name in _NO_TWINS):
@@ -264,7 +271,7 @@ class Grammar:
         unit = self._unit(token.name, args)
         if unit is None or depth > self.max_depth or reach > self.max_lookback:
             return None
-        return (*stack[:-count], ("V", *unit, depth, reach))
+        return (*stack[:-count], ("V", *unit, depth, reach, 0))
 
     def _need(self, stack: Stack) -> int:
         """How many tokens, the end included, some way to finish from here takes; a very large number where none is.
@@ -272,7 +279,8 @@ class Grammar:
         The ways that are looked at never use an operand twice where that is forbidden, so each can really be gone.
         """
         # Look-back matters to windows alone, and a way to finish opens no new one.
-        key = tuple((*slot[:4], slot[4] if stack[-1][0] == "D" else 0) for slot in stack)
+        differ = len(stack) > 1 and not _may_be_twins(stack[-1], stack[-2])
+        key = (differ, *((*slot[:4], slot[4] if stack[-1][0] == "D" else 0) for slot in stack))
         if key not in self._needs:
             self._needs[key] = _NEVER  # while it is being found: a way never comes back to where it began
             self._needs[key] = self._sought(stack)
@@ -285,8 +293,7 @@ class Grammar:
         if stack[-1][0] == "D" or len(stack) > 1:
             kinds = ("rolling", "pair") if stack[-1][0] == "D" else ("binary",)
             for token in self.tokens:
-                numbers = "C" in (stack[-1][0], stack[-2][0])
-                twin_safe = token.name not in _NO_TWINS or numbers or stack[-1][1:4] != stack[-2][1:4]
+                twin_safe = token.name not in _NO_TWINS or not _may_be_twins(stack[-1], stack[-2])
                 if token.kind in kinds and (twin_safe or stack[-1][0] == "D") and token.name != "ts_corr":
                     after = self._after(stack, token)
                     ways += [1 + self._need(after)] if after else []
@@ -300,11 +307,10 @@ class Grammar:
 
     def _joined(self, stack: Stack) -> Iterable[Stack]:
         """What one more field and a product or quotient, or a percentile over time, make of a single item."""
-        spelt = [self._leaf(name)[1:3] for name in self.features]
         for name in dict.fromkeys(self.features):
             leaf = self._leaf(name)
             for token in self.tokens:
-                twin = token.name in _NO_TWINS and stack[0][1:4] == leaf[1:4] and spelt.count(leaf[1:3]) < 2
+                twin = token.name in _NO_TWINS and _may_be_twins(stack[0], leaf)
                 if token.kind == "binary" and not twin:
                     after = self._after((*stack, leaf), token)
                     if after and (stack[0][0] == "C" or after[-1][1:3] != stack[0][1:3]):
@@ -314,15 +320,17 @@ class Grammar:
 class State:
     """One episode: the tokens so far and what they left on the stack; `push` gives the next one."""
 
-    __slots__ = ("_exprs", "_stack", "grammar", "tokens")
+    __slots__ = ("_exprs", "_stack", "grammar", "limit", "tokens")
 
-    def __init__(self, grammar: Grammar, tokens: tuple[int, ...], stack: Stack, exprs: tuple[Expr, ...]) -> None:
-        self.grammar, self.tokens, self._stack, self._exprs = grammar, tokens, stack, exprs
+    def __init__(
+        self, grammar: Grammar, tokens: tuple[int, ...], stack: Stack, exprs: tuple[Expr, ...], limit: int
+    ) -> None:
+        self.grammar, self.tokens, self._stack, self._exprs, self.limit = grammar, tokens, stack, exprs, limit
 
     @property
     def left(self) -> int:
         """How many tokens may still come, the end included."""
-        return self.grammar.max_tokens - len(self.tokens)
+        return self.limit - len(self.tokens)
 
     @property
     def complete(self) -> Expr | None:
@@ -341,7 +349,7 @@ class State:
         widest = max(grammar.windows, default=0)
         # Look-back matters where the widest window could pass the limit; elsewhere all are one.
         near = tuple((*s[:4], s[4] if s[0] == "D" or s[4] > grammar.max_lookback - widest else 0) for s in self._stack)
-        key = (near, self._twins(), self.left)
+        key = (near, self._stack[-1][5] if self._stack else 0, self._twins(), self.left)
         found = grammar._memo.get(key)
         if found is None:
             found = grammar._memo[key] = self._allowed()
@@ -374,7 +382,7 @@ class State:
         else:
             count = _ARITY[token.kind]
             exprs = (*self._exprs[:-count], Expr.call(token.name, *self._exprs[-count:]))
-        return State(grammar, (*self.tokens, number), stack, exprs)
+        return State(grammar, (*self.tokens, number), stack, exprs, self.limit)
 
     def __str__(self) -> str:
         return " ".join(str(self.grammar.tokens[number]) for number in self.tokens) or "BEG"
@@ -388,6 +396,13 @@ def _kind_of(operator: Operator) -> TokenKind | Literal[""]:
         ("series", "series", "window"): "pair",
     }
     return kinds.get(tuple(argument.kind for argument in operator.arguments), "")
+
+
+def _may_be_twins(left: Slot, right: Slot) -> bool:
+    """False where two items of the stack are certainly not the same formula."""
+    if left[0] != "V" or right[0] != "V":
+        return False
+    return left[1:4] == right[1:4] and left[5] == right[5]
 
 
 def _typed(kind: TokenKind, args: Stack) -> bool:
