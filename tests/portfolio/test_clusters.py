@@ -78,6 +78,24 @@ def test_equal_risk_of_skfolio(make_panel, clusters):
     np.testing.assert_allclose(found, expected, atol=1e-8)
 
 
+def test_nested_clusters_of_skfolio(make_panel):
+    pytest.importorskip("skfolio", reason="the extra `portfolio` is not installed")
+    from skfolio.cluster import HierarchicalClustering
+    from skfolio.optimization import MeanRisk, NestedClustersOptimization
+
+    panel = make_panel(130, 14, seed=4)
+    x = (panel["close"][1:] / panel["close"][:-1] - 1)[-120:]
+    peer = NestedClustersOptimization(
+        inner_estimator=MeanRisk(),
+        outer_estimator=MeanRisk(),
+        clustering_estimator=HierarchicalClustering(max_clusters=4),
+        cv="ignore",
+    )
+    expected = peer.fit(x).weights_
+    found = nested_clusters(estimate("sample", panel, 120), 4, linkage="ward")
+    np.testing.assert_allclose(found, expected, atol=3e-4)  # its two solves stop at about 1e-4 each
+
+
 @pytest.mark.parametrize("method", ["equal_risk", "nested"])
 def test_a_decision_with_halted_and_new_assets(make_panel, book_of, method, monkeypatch):
     from alphaloom.portfolio import clusters
