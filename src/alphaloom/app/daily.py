@@ -57,7 +57,7 @@ def run_days(
     *,
     store: Path | None,
     traded: bool,
-    guards: Guards,
+    guards: Guards | None,
     progress: Callable[[str, int, int], None],
 ) -> list[Timed]:
     """Run the days of a span one after another, on one account.
@@ -133,8 +133,13 @@ def _account(
         broker.close()
 
 
-def read_guards(settings: Sequence[str]) -> Guards:
-    """Guards from settings such as max_order=0.1,max_turnover=0.5.   Raises: ConfigError with every fault."""
+def read_guards(settings: Sequence[str]) -> Guards | None:
+    """Guards from settings such as max_order=0.1,max_turnover=0.5; None without any.
+
+    Raises: ConfigError with every fault.
+    """
+    if not settings:
+        return None
     legal = {item.name: item for item in fields(Guards)}
     values: dict[str, Any] = {}
     faults = []

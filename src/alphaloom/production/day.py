@@ -33,6 +33,7 @@ from alphaloom.study.serving import fingerprint, fold_of, parquet_bytes, signal_
 
 __all__ = ["DailyRun", "Day", "run_day"]
 
+_UNGUARDED = Guards(price_today=False)
 BOOK, ORDERS = "book.parquet", "orders.parquet"
 
 
@@ -114,13 +115,13 @@ class DailyRun:
                 fix=f"the first test bar is of {str(panel.times[min(self.study.plan.start, len(panel) - 1)])[:10]}",
             )
         bars = int(self.provenance["bars"])
-        ends = [(0, "first"), (bars - 1, "last")]
-        for row, word in ends:
-            given = str(panel.times[row])[:19] if row < len(panel) else "no such row"
-            if len(panel) >= bars and given != self.provenance[word]:
+        ends = [(0, "first"), (bars - 1, "last")] if len(panel) >= bars else [(0, "first")]
+        for at, word in ends:
+            given = str(panel.times[at])[:19]
+            if given != self.provenance[word]:
                 raise DataError(
                     "a run goes on with the bars that its study read",
-                    found=f"row {row} is of {given}, the study's {word} bar is of {self.provenance[word]}",
+                    found=f"row {at} is of {given}, the study's {word} bar is of {self.provenance[word]}",
                     where="the data",
                     fix="name the store that the study read, or run the study again",
                 )
@@ -141,6 +142,7 @@ def run_day(
     `when` is a bar of the panel, the last one without it; later rows are not read. `past` gives the panel as it was
     known at an earlier bar, for a model that has to be learned; by default rows of this panel. A day that was run
     before is made again and compared to the byte, and its orders are offered to the broker again, who takes none twice.
+    Without guards every order is sent, as in a back-test.
     Without an account the book is all cash and nothing is sent. `today` is what the guards hold the last bar against.
     Raises: DataError for a day that is no bar, out of order, or not what it was when it was run before.
     """
@@ -158,7 +160,7 @@ def run_day(
     book = _book(run, view, account, kept=kept)
     made = _decided(run, view, book, voice=voice)
     wishes = _sized(run, view, book, weights=made.weights)
-    ruling = ruled(wishes, book, view, guards=guards or Guards(), today=today, kept=kept)
+    ruling = ruled(wishes, book, view, guards=guards or _UNGUARDED, today=today, kept=kept)
     files = _files(run, view, book, made=made, ruling=ruling, traded=account is not None)
     if kept is None:
         write_files(folder, files)
