@@ -41,7 +41,7 @@ def rough_panel(T: int = 300, N: int = 12, seed: int = 0) -> Panel:
     for grid in (close, open_, volume):
         grid[~listed | halted] = np.nan
     factor = np.ones((T, N))
-    factor[: T // 2, 5] = 0.5
+    factor[: T // 2, 0] = 0.5
     buyable = listed & ~halted & (rng.random((T, N)) > 0.03)
     sellable = listed & ~halted & (rng.random((T, N)) > 0.03)
     return Panel(
@@ -62,6 +62,7 @@ class Restless:
 
     gross: float = 0.9
     short: bool = False
+    full: bool = False
     lookback: int = 0
 
     def decide(self, view: Panel, book: Book) -> np.ndarray:
@@ -78,5 +79,6 @@ class Restless:
         weights = 0.5 * book.weights + 0.5 * self.gross * min(1.0, fared) * wanted
         weights[turned & (rng.random(N) < 0.3)] = 0.0
         weights = np.where(known, weights, 0.0)
-        limit = self.gross / max(np.abs(weights).sum(), self.gross)
-        return weights * limit
+        total = np.abs(weights).sum()
+        limit = total if self.full and total > 0.0 else max(total, self.gross)
+        return weights * self.gross / limit
