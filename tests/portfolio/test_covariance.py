@@ -175,6 +175,20 @@ def test_no_estimate_knows_the_future_nor_more_than_it_declares(make_panel, kind
     np.testing.assert_array_equal(estimate(kind, part, 30).dense(), estimate(kind, panel, 30).dense())
 
 
+def test_the_style_model_reads_no_more_than_it_declares(make_panel):
+    from alphaloom.units import SHARE
+
+    panel = make_panel(720, 30)
+    panel = panel.with_field("shares_out", np.full(panel.shape, 1e6) * np.arange(1, 31), SHARE)
+    part = panel[len(panel) - 1 - rows_needed("style", 60) :]
+    np.testing.assert_allclose(estimate("style", part, 60).dense(), estimate("style", panel, 60).dense(), rtol=1e-12)
+    before = estimate("style", panel[:700], 60).dense()
+    close = panel["close"].copy()
+    close[700:] *= 3.0
+    later = panel.replace(fields={**panel.fields, "close": close})
+    np.testing.assert_array_equal(estimate("style", later[:700], 60).dense(), before)
+
+
 def test_scale_in_time(make_panel):
     risk = estimate("ledoit_wolf", make_panel(60, 5), 40)
     np.testing.assert_allclose(risk.scaled(21).dense(), 21 * risk.dense(), rtol=1e-12)

@@ -196,6 +196,16 @@ def test_a_decision_holds_what_does_not_trade_and_weighs_the_rest_against_it(mak
     assert (slope[~inside] >= slope[inside].mean()).all()
 
 
+def test_halted_holdings_that_take_all_the_money_leave_none(make_panel, book_of):
+    panel = make_panel(70, 4, seed=1)
+    close = panel["close"].copy()
+    close[-1, 2] = np.nan
+    panel = panel.replace(fields={**panel.fields, "close": close})
+    held = np.array([0.0, 0.0, 0.999, 0.0])
+    weights = MinimumVariance(window=60).decide(panel, book_of(panel, held))
+    np.testing.assert_allclose(weights, held, atol=1e-12)
+
+
 def test_caps_that_leave_too_little_room_are_counted(make_panel, book_of):
     panel = make_panel(70, 5)
     policy = MinimumVariance(window=60, cap=0.1)

@@ -50,8 +50,8 @@ def least_variance(risk: Risk, *, total: float, cap: float, pull: Grid | None = 
     sigma = risk.dense()
     M = len(sigma)
     linear = np.zeros(M) if pull is None else pull
-    if cap * M <= total * (1.0 + 1e-12):
-        return Found(np.full(M, min(cap, total / M)), 0.0, 0, "active_set")
+    if total <= 0.0 or cap * M <= total * (1.0 + 1e-12):
+        return Found(np.full(M, min(cap, max(total, 0.0) / M)), 0.0, 0, "active_set")
     scale = float(np.trace(sigma)) / M
     sigma, linear = sigma / scale, linear / scale
     everything = np.ones(M, dtype=bool)
