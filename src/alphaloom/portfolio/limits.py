@@ -108,6 +108,7 @@ def read_situation(
         np.where(able, gain[columns], 0.0),
         _filled(risk.part(columns)).scaled(horizon),
         held=held,
+        lower=-np.inf if limits.sides == "both" else 0.0,
         buyable=view.buyable[-1][columns] & traded,
         sellable=view.sellable[-1][columns] & traded,
         room=_room(limits, view, book, columns),

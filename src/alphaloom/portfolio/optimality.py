@@ -92,7 +92,7 @@ def _pinned(
     zero = held_by(np.abs(weights), duals["gross"] - np.abs(duals["size"])) & (low < 0.0) & (high > 0.0)
     at_low, at_high = held_by(weights - low, duals["lower"]), held_by(high - weights, duals["upper"])
     weights = np.where(zero, 0.0, np.where(at_low, low, np.where(at_high, high, weights)))
-    weights = np.where(stays, problem.held, weights)
+    weights = np.where(stays & ~at_low & ~at_high, problem.held, weights)
     return weights, stays | zero | at_low | at_high | (high - low <= 1e-12)
 
 

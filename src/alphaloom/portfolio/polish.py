@@ -18,13 +18,51 @@ __all__ = ["polish"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-_STEPS = 8
+_STEPS, _ROUNDS = 12, 4
+_EDGE = 1e-12  # a bound is reached when rounding alone is between
 
 
 def polish(
     problem: Problem, weights: Floats, duals: dict[str, Floats], *, pinned: Mask, unit: float, slope: float
 ) -> tuple[Floats, dict[str, Floats]] | None:
-    """Better weights and prices for the same set of limits that hold; None where the steps lead nowhere.
+    """Better weights and prices; None where the steps lead nowhere.
+
+    A pinned weight whose price turns out to have the wrong sign, a trade too small for the solver to see, is set free
+    and the steps are taken again.
+    """
+    found = None
+    for _ in range(_ROUNDS):
+        found = _settled(problem, weights, duals, pinned=pinned, unit=unit, slope=slope)
+        if found is None:
+            return None
+        start, wrong = _released(problem, *found, pinned)
+        if not wrong.any():
+            break
+        weights, pinned = start, pinned & ~wrong
+    return found
+
+
+def _released(problem: Problem, weights: Floats, duals: dict[str, Floats], pinned: Mask) -> tuple[Floats, Mask]:
+    """Which pinned weights want to move and may, and all weights with a first small move of these."""
+    pull = problem.gradient(weights) + duals["trade"] + duals["size"] + duals["upper"] - duals["lower"]
+    for family, loads, *_ in problem.ranges:
+        pull += np.asarray(duals[family] @ loads).ravel()
+    if duals["tracking"][0] != 0.0:
+        pull += duals["tracking"][0] / problem.tracking * problem.times(weights - problem.reference)
+    low, high = problem.bounds
+    room = np.where(pull < 0.0, high - weights, weights - low)
+    scale = max(float(np.abs(problem.gradient(weights)).max(initial=0.0)), 1e-300)
+    wrong = pinned & (np.abs(pull) > 1e-9 * scale) & (room > _EDGE)
+    curve = 1.5 * problem.impact
+    # Where only the power cost resists, the trade at which its slope balances the pull.
+    first = np.where(curve > 0.0, (pull / np.where(curve > 0.0, curve, 1.0)) ** 2, 1e-6)
+    return np.where(wrong, weights - np.sign(pull) * np.minimum(first, 0.1 * np.minimum(room, 1.0)), weights), wrong
+
+
+def _settled(
+    problem: Problem, weights: Floats, duals: dict[str, Floats], *, pinned: Mask, unit: float, slope: float
+) -> tuple[Floats, dict[str, Floats]] | None:
+    """Weights and prices for one set of limits that hold.
 
     `pinned` weights stay; the others are moved so that the gradient vanishes along the limits that hold. Prices of
     single assets follow from what is left of the gradient.
@@ -56,9 +94,7 @@ def polish(
             return None
         step, prices = found
         curve = max(float(prices[-1]), 0.0) if tracked else 0.0
-        crossing = step * side < 0.0
-        limit = np.where(crossing & (trade != 0.0), np.abs(trade) / np.maximum(np.abs(step), 1e-300), np.inf)
-        weights[moving] += min(1.0, 0.9 * float(limit.min(initial=np.inf))) * step
+        weights[moving] = problem.held[moving] + _moved(trade, step, problem.impact[moving] > 0.0)
         if np.abs(step).max(initial=0.0) <= 1e-15:
             break
     low, high = problem.bounds
@@ -139,6 +175,21 @@ def _step(
     return (-gradient - found @ across) / diagonal, found[K:]
 
 
+def _moved(trade: Floats, step: Floats, curved: Mask) -> Floats:
+    """Trades after a step, none with another sign than before.
+
+    What pays the power 3/2 moves in the root of its size: the slope of that cost is a straight line in it, so that
+    even the smallest trades converge at once.
+    """
+    size = np.abs(trade)
+    change = np.where(trade < 0.0, -step, step)
+    root = np.sqrt(size)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bent = np.maximum(root + change / (2.0 * root), 0.1 * root) ** 2
+    straight = np.where(trade == 0.0, change, np.maximum(size + change, 0.1 * size))
+    return np.asarray(np.where(trade < 0.0, -1.0, 1.0) * np.where(curved & (size > 0.0), bent, straight))
+
+
 def _prices(problem: Problem, weights: Floats, prices: dict[tuple[str, int], float]) -> dict[str, Floats]:
     """All duals: those of the limits as given, those of single assets from what is left of the gradient."""
     duals = {family: np.zeros(len(low)) for family, _, low, _ in problem.ranges}
@@ -155,11 +206,13 @@ def _prices(problem: Problem, weights: Floats, prices: dict[tuple[str, int], flo
     trade, cost, gross = weights - problem.held, problem.fee + duals["turnover"], duals["gross"][0]
     bent = cost + 1.5 * problem.impact * np.sqrt(np.abs(trade))
     duals["size"] = np.sign(weights) * gross
-    duals["trade"] = np.where(trade != 0.0, np.sign(trade) * bent, np.clip(-(pull + duals["size"]), -cost, cost))
+    duals["trade"] = np.where(
+        np.abs(trade) > _EDGE, np.sign(trade) * bent, np.clip(-(pull + duals["size"]), -cost, cost)
+    )
     left = pull + duals["trade"]
     zero = (weights == 0.0) & (low < 0.0)
     duals["size"] = np.where(weights != 0.0, duals["size"], np.where(zero, np.clip(-left, -gross, gross), gross))
     left = left + duals["size"]
-    duals["upper"] = np.where(weights >= high, np.maximum(-left, 0.0), 0.0)
-    duals["lower"] = np.where(weights <= low, np.maximum(left, 0.0), 0.0)
+    duals["upper"] = np.where(weights >= high - _EDGE, np.maximum(-left, 0.0), 0.0)
+    duals["lower"] = np.where(weights <= low + _EDGE, np.maximum(left, 0.0), 0.0)
     return duals
