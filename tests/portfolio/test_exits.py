@@ -276,3 +276,10 @@ def test_a_fixed_rule_checks_itself():
     for wrong in ({"take_profit": 0.0}, {"days": 0}, {"positions": 0}, {"sides": "short"}):
         with pytest.raises(DataError):
             FixedExits(**wrong)
+
+
+def test_a_probability_has_no_side():
+    panel = panel_of(np.ones((3, 1)), np.ones((3, 1)))
+    signal = Signal(panel.times, panel.assets, np.full((3, 1), 0.6), "probability")
+    with pytest.raises(DataError, match="side"):
+        FixedExits().policy(signal)

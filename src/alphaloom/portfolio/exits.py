@@ -127,11 +127,23 @@ class ExitGrid:
 
 @dataclass(frozen=True, eq=False)
 class ExitPolicy:
-    """`ExitGrid` or `FixedExits` applied to one signal; entries and ages are read from the book and the panel."""
+    """`ExitGrid` or `FixedExits` applied to one signal; entries and ages are read from the book and the panel.
+
+    Raises: DataError for probabilities, whose sign is no side.
+    """
 
     allocator: ExitGrid | FixedExits
     signal: Signal
     _plans: dict[tuple[str, str, str], Plan] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.signal.kind == "probability":
+            raise DataError(
+                "the sign of a view is its side, and a probability has none",
+                found=self.signal.kind,
+                where="signal.kind",
+                fix="give the chance of a rise less one half as a score",
+            )
 
     @property
     def lookback(self) -> int:
