@@ -56,6 +56,25 @@ def test_the_conditions_of_karush_kuhn_and_tucker(seed, cap):
     assert found.way == "active_set"
 
 
+@pytest.mark.parametrize("kind", ["sample", "ledoit_wolf", "constant_correlation", "ewma", "factor"])
+@pytest.mark.parametrize("cap", [1.0, 0.01])
+def test_five_hundred_assets_over_a_year(make_panel, kind, cap):
+    panel = make_panel(253, 500, seed=11)
+    shared = np.cumsum(np.random.default_rng(0).normal(0, 0.01, 253))
+    panel = panel.replace(
+        fields={**panel.fields, "close": panel["close"] * np.exp(np.outer(shared, np.linspace(0.2, 1.8, 500)))}
+    )
+    risk = estimate(kind, panel, 252)
+    found = least_variance(risk, total=1.0, cap=cap)
+    assert found.kkt <= 1e-9
+    assert found.way == "active_set"
+    assert found.rounds <= 20
+    slope = risk.times(found.weights)  # in factor form, while the solver used the whole matrix
+    np.testing.assert_allclose(slope, risk.dense() @ found.weights, rtol=1e-9)
+    assert abs(found.weights.sum() - 1.0) < 1e-12
+    assert 0.0 <= found.weights.min() <= found.weights.max() <= cap
+
+
 def test_the_interior_point_solver_agrees_where_it_has_to_step_in(monkeypatch):
     from alphaloom.portfolio import quadratic
 
