@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -234,3 +235,16 @@ def test_two_studies_of_one_name_are_refused(configs):
     other.write_text(LINE.replace("k = 4", "k = 5"))
     with pytest.raises(ConfigError, match="another name"):
         open_contest([configs[1], other])
+
+
+def test_the_guide_runs_and_names_every_word_and_check(capsys):
+    from alphaloom.study.arena import WORDS
+    from alphaloom.study.verdicts import verdict_of
+
+    text = (Path(__file__).resolve().parents[2] / "docs" / "guides" / "arena.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", text, re.S | re.M)
+    exec(compile(block, "arena.md", "exec"), {"__name__": "guide"})
+    assert "cross 5 ->" in capsys.readouterr().out
+    checks = verdict_of([], years=2.0, trials=1, pbo=None, loss=None).checks
+    for word in (*WORDS, *(check.name for check in checks)):
+        assert f"| {word} |" in text

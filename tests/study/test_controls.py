@@ -148,6 +148,14 @@ def test_the_plain_controls_pay_costs():
         assert book.costs["commission"].sum() > 0
 
 
+def test_a_control_is_not_kept_in_cash_by_lots():
+    panel = planted_panel(T=60)
+    free, lots = (Ground(panel, Market(lot=lot), start=5, cash=1e4) for lot in (0.0, 100.0))
+    for name, book in plain_controls(lots).items():
+        np.testing.assert_array_equal(book.equity, plain_controls(free)[name].equity)
+    assert lots.market.lot == 100.0
+
+
 @pytest.mark.parametrize("wrong", [(0, 1, 0.5, 0.9), (1, 0, 0.5, 0.9), (1, 1, 1.5, 0.9), (1, 1, 0.5, -0.1)])
 def test_habits_out_of_range_are_refused(wrong):
     with pytest.raises(DataError):

@@ -61,7 +61,9 @@ def notes_of_arena(
         f"random portfolios: {draws} for each study, with its median holdings, rebalancing and turnover, in equal "
         "parts, drawn by lot from the members and traded through the ledger with all costs"
     )
-    notes.append(f"equal weight: all members in equal parts, restored every {CALENDAR} bars, with all costs")
+    notes.append(
+        f"equal weight: all members in equal parts, restored every {CALENDAR} bars, with all costs, in parts of shares"
+    )
     notes.append(
         "deflated Sharpe ratios: every run with its own trials is one trial; the effective number counts clusters of "
         "runs that correlate by half or more. Worthless ratios are taken to scatter as chance makes them"

@@ -215,6 +215,11 @@ def draw_seed(seed: int, number: int) -> int:
 
 
 def plain_controls(ground: Ground) -> dict[str, BacktestResult]:
-    """Equal weights restored every 21 bars, and buy-and-hold, with the same money and costs."""
+    """Equal weights restored every 21 bars, and buy-and-hold, with the same money and costs.
+
+    Lots are left aside: a small account could not buy a lot of every member, and a control that has to sit in cash
+    would be too easy to beat.
+    """
+    whole = replace(ground, market=replace(ground.market, lot=0.0))
     policies: dict[str, Policy] = {EQUAL: EqualWeight(CALENDAR), HELD: BuyAndHold()}
-    return {name: ground.trade(policy) for name, policy in policies.items()}
+    return {name: whole.trade(policy) for name, policy in policies.items()}
