@@ -17,6 +17,7 @@ from alphaloom.errors import DataError, SolveError
 from alphaloom.nn.checkpoint import read_checkpoint, write_checkpoint
 from alphaloom.nn.fitted import FittedNet
 from alphaloom.nn.losses import LOSSES, correlation_by_date
+from alphaloom.nn.modules import said_in_parts
 from alphaloom.nn.samples import Samples
 from alphaloom.nn.specs import NetSpec
 from alphaloom.nn.training import Progress, Training
@@ -178,7 +179,7 @@ def _said(job: _Job, dates: list[NDArray[np.intp]]) -> tuple[torch.Tensor, torch
     rows = np.concatenate(dates)
     x = torch.from_numpy(job.data.inputs(rows)).to(job.device)
     with torch.autocast(job.device.type, dtype=torch.bfloat16, enabled=job.training.amp):
-        pred = job.net(x)
+        pred = said_in_parts(job.net, x)
     y = torch.from_numpy(job.data.y[rows]).to(job.device)
     weight = torch.from_numpy(job.data.weights[rows] * np.float32(job.weight_scale)).to(job.device)
     return pred.float(), y, weight

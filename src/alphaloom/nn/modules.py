@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 if TYPE_CHECKING:
     from alphaloom.nn.specs import FactorTransformer, Recurrent
 
-__all__ = ["Memory", "TokenNet", "stacked"]
+__all__ = ["Memory", "TokenNet", "said_in_parts", "stacked"]
+
+# Arrays of 8 MiB: greater ones are asked from the system anew at every step, which costs more than the sums in them.
+_NUMBERS_AT_ONCE = 1 << 21
 
 
 def stacked(features: int, hidden: Sequence[int], outputs: int, *, dropout: float) -> nn.Module:
@@ -22,6 +26,20 @@ def stacked(features: int, hidden: Sequence[int], outputs: int, *, dropout: floa
         layers += [nn.Linear(before, width), nn.GELU(), nn.Dropout(dropout)]
         before = width
     return nn.Sequential(*layers, nn.Linear(before, outputs))
+
+
+def said_in_parts(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """What a net says of a batch that is too large for it at once; the way back computes each part again.
+
+    Shape: (R, ...) -> (R, O). The gradient is that of the whole batch, dropout included.
+    """
+    rows = getattr(net, "rows_at_once", len(x))
+    if len(x) <= rows:
+        whole: torch.Tensor = net(x)
+        return whole
+    if not torch.is_grad_enabled():
+        return torch.cat([net(part) for part in torch.split(x, rows)])
+    return torch.cat([checkpoint(net, part, use_reentrant=False) for part in torch.split(x, rows)])
 
 
 class TokenNet(nn.Module):
@@ -46,8 +64,11 @@ class TokenNet(nn.Module):
             batch_first=True,
             norm_first=True,
         )
+        # Without dropout inside attention torch need not write down who looks at whom, the square of the tokens a row.
+        layer.self_attn.dropout = 0.0
         self.encoder = nn.TransformerEncoder(layer, spec.layers, enable_nested_tensor=False)
         self.head = nn.Sequential(nn.LayerNorm(spec.width), nn.Linear(spec.width, outputs))
+        self.rows_at_once = max(1, _NUMBERS_AT_ONCE // ((self.tokens + 1) * spec.width))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Shape: (R, F) -> (R, O)."""
