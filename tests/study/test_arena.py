@@ -17,7 +17,7 @@ from alphaloom.panel import Panel
 from alphaloom.signal import Signal
 from alphaloom.study import WalkForward
 from alphaloom.study.arena import Arena, Entry, Recalling, arena_place, arena_summary, learned, write_arena
-from alphaloom.study.arena_numbers import deflated, luck_of, picking_of
+from alphaloom.study.arena_numbers import deflated, luck_of, picking_of, spread_of
 
 PLAN = WalkForward(train=60, test=200)
 ARENA = Arena(MARKET, PLAN, random=12, seed=1)
@@ -297,3 +297,16 @@ def test_a_damaged_fold_is_learned_anew(tmp_path):
     second.run(panel, executor=Recalling(counted, tmp_path / "first", second.plan))
     assert counted.done == 1
     assert list(Recalling(counted, tmp_path / "nowhere", second.plan).map(str, [1, 2])) == ["1", "2"]
+
+
+def test_the_interval_of_a_share_stays_a_share():
+    found = spread_of([0.9, 1.0, 0.95], share=True)
+    assert (found.low, found.high) == (pytest.approx(0.95 - 4.3026527 * 0.05 / np.sqrt(3)), 1.0)
+    assert spread_of([0.9, 1.0, 0.95]).high > 1.0
+    assert spread_of([None, float("nan")]).mean is None
+
+
+def test_the_universe_is_noted_first():
+    panel = planted_panel(T=330).replace(notes=("prices: adjusted", "No membership was given: everyone is a member"))
+    result = ARENA.judge([entry_of("line", panel, seeds=(1,), controls=False)], panel)
+    assert result.notes[:2] == ("No membership was given: everyone is a member", "prices: adjusted")

@@ -41,22 +41,17 @@ class ArenaColumn:
 COLUMNS: Final = (
     ArenaColumn("sharpe", "Sharpe net", "ratio", "Sharpe ratio a year after costs"),
     ArenaColumn("gross_sharpe", "Sharpe gross", "ratio", "Sharpe ratio a year before costs"),
+    ArenaColumn("information_ratio", "IR", "ratio", "information ratio a year against equal weight"),
+    ArenaColumn("active_dsr", "DSR active", "probability", "deflated Sharpe ratio above equal weight, all trials"),
+    ArenaColumn("place", "Above random", "percent", "part of the drawn portfolios with a lower Sharpe ratio"),
+    ArenaColumn("rank_ic", "Rank IC", "correlation", "mean rank correlation of scores with what came true"),
+    ArenaColumn("rank_ic_t", "Rank IC t", "ratio", "Newey-West t of the mean rank IC"),
     ArenaColumn("cagr", "Return a year", "percent", "yearly growth after costs"),
     ArenaColumn("max_drawdown", "Drawdown", "percent", "deepest fall below an earlier peak"),
     ArenaColumn("turnover", "Turnover", "percent", "share of the portfolio exchanged on a bar, one way"),
-    ArenaColumn("rank_ic", "Rank IC", "correlation", "mean rank correlation of scores with what came true"),
-    ArenaColumn("rank_ic_t", "Rank IC t", "ratio", "Newey-West t of the mean rank IC"),
-    ArenaColumn("information_ratio", "IR", "ratio", "information ratio a year against equal weight"),
-    ArenaColumn("place", "Above random", "percent", "part of the drawn portfolios with a lower Sharpe ratio"),
     ArenaColumn("shuffled_sharpe", "Shuffled", "ratio", "Sharpe ratio after costs of the study's own shuffled signal"),
+    ArenaColumn("active_dsr_effective", "DSR active, effective", "probability", "for the effective number of trials"),
     ArenaColumn("dsr", "DSR", "probability", "deflated Sharpe ratio of the whole returns, all trials"),
-    ArenaColumn("active_dsr", "DSR active", "probability", "the same of the returns above equal weight, all trials"),
-    ArenaColumn(
-        "active_dsr_effective",
-        "DSR active, effective",
-        "probability",
-        "the same, for the effective number of trials only",
-    ),
 )
 
 

@@ -64,8 +64,10 @@ class Spread:
     seeds: int = 0
 
 
-def spread_of(values: Sequence[float | None], drawn: inference.Interval | None = None) -> Spread:
-    """The spread of one number over seeds."""
+def spread_of(
+    values: Sequence[float | None], drawn: inference.Interval | None = None, *, share: bool = False
+) -> Spread:
+    """The spread of one number over seeds; the interval of a `share` or a probability stays between 0 and 1."""
     from scipy.special import stdtrit
 
     known = np.array([value for value in values if value is not None and math.isfinite(value)], dtype=np.float64)
@@ -77,8 +79,8 @@ def spread_of(values: Sequence[float | None], drawn: inference.Interval | None =
         reach = float(stdtrit(n - 1, 0.975) * known.std(ddof=1) / math.sqrt(n))
     return Spread(
         mean,
-        None if reach is None else mean - reach,
-        None if reach is None else mean + reach,
+        None if reach is None else max(mean - reach, 0.0) if share else mean - reach,
+        None if reach is None else min(mean + reach, 1.0) if share else mean + reach,
         float(known.min()),
         float(known.max()),
         None if drawn is None else number(drawn.low),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = ["RESULT", "arena_place", "arena_summary", "curves_of", "notes_of_aren
 RESULT, MARK, RUNS = "arena.json", "contest.json", "runs"
 
 Floats = NDArray[np.float64]
+_UNIVERSE = re.compile("surviv|membership", re.IGNORECASE)
 
 
 def curves_of(
@@ -56,7 +58,8 @@ def notes_of_arena(
     entries: Sequence[Entry], panel: Panel, *, rate_note: str, draws: int, lines: Sequence[Line]
 ) -> tuple[str, ...]:
     """What a reader must know, the data's own faults first."""
-    notes = [*panel.notes, rate_note]
+    # Who is in the universe decides more than any other fault of the data.
+    notes = [*sorted(panel.notes, key=lambda note: not _UNIVERSE.search(note)), rate_note]
     notes.append(
         f"random portfolios: {draws} for each study, with its median holdings, rebalancing and turnover, in equal "
         "parts, drawn by lot from the members and traded through the ledger with all costs"

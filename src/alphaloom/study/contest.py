@@ -54,6 +54,7 @@ NUMBERS = (
     "active_dsr",
     "active_dsr_effective",
 )
+_SHARES = ("max_drawdown", "place", "dsr", "dsr_effective", "active_dsr", "active_dsr_effective")
 _FROM_SUMMARY = {
     "cagr": "cagr",
     "volatility": "volatility",
@@ -130,7 +131,7 @@ def line_of(
     skill = _mean_rank_ic(entry)
     if skill is not None:
         drawn["rank_ic"] = inference.bootstrap_interval(_mean, skill, seed=measure.seed, draws=1000)
-    numbers = {name: spread_of([run[name] for run in runs], drawn.get(name)) for name in NUMBERS}
+    numbers = {name: spread_of([run[name] for run in runs], drawn.get(name), share=name in _SHARES) for name in NUMBERS}
     verdict = None
     if not entry.of:
         years = (len(equal) - 1) / measure.periods_per_year
