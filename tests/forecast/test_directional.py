@@ -202,7 +202,9 @@ def test_a_planted_direction_is_found_by_each_kind_of_net(planted, factors, off)
     assert found > 0.2
 
 
-@pytest.mark.parametrize("off", [{"calibrate": False}, {"thresholds": False}, {"agreement": False}, {"dead_zone": 0.0}])
+@pytest.mark.parametrize(
+    "off", [{"calibrate": False}, {"thresholds": False}, {"agreement": False}, {"dead_zone": 0.0}, {"centred": True}]
+)
 def test_each_step_can_be_left_out(market_panel, off):
     fitted = DirectionalNets(**{**SMALL, "recurrent": 0, **off}).fit(market_panel[:350], Market())
     signal = fitted.predict(market_panel[-fitted.lookback - 10 :])
@@ -212,6 +214,13 @@ def test_each_step_can_be_left_out(market_panel, off):
     if "thresholds" in off:
         assert fitted.choice == Choice()
         assert (signal.values[np.isfinite(signal.values)] != 0).mean() > 0.9
+    if "centred" in off:
+        # The base is the mean edge of the validation bars, so that both sides are spoken about there.
+        assert len(fitted.choice.base) == 3
+        told = fitted.probabilities(market_panel[:350])[330:]
+        edge = fitted.choice.edge(told[np.isfinite(told).all(axis=(2, 3))])
+        assert abs(edge.mean()) < 0.02
+        assert type(fitted).from_state(fitted.state()).choice == fitted.choice
     if "agreement" in off:
         assert fitted.choice.agree == 0
 

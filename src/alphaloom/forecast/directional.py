@@ -36,7 +36,8 @@ class DirectionalNets:
     are thinned to every `every`-th, for the labels of neighbours overlap.
     The last `validation` bars of the training slice are not learnt from: on them probabilities are calibrated by
     isotonic regression (`calibrate`), and the confidence and the number of agreeing horizons that a view needs are
-    chosen (`thresholds`, `agreement`). The `holdout` bars before them stop the training early.
+    chosen (`thresholds`, `agreement`). `centred` holds p_up - p_down against its mean on those bars, so that a market
+    that mostly rises does not make every view a long one. The `holdout` bars before them stop the training early.
     Time: each part is cut off from the next as if later rows did not exist, so no label reaches into the next part.
     Raises: DataError for a setting out of range; SolveError for a slice that is too short.
     Source: arXiv:2509.16707; what it leaves open is named in systems/increase_alpha.py.
@@ -59,6 +60,7 @@ class DirectionalNets:
     calibrate: bool = True
     thresholds: bool = True
     agreement: bool = True
+    centred: bool = False
     epochs: int = 12
     patience: int = 3
     learning_rate: float = 1e-3
@@ -180,9 +182,11 @@ class DirectionalNets:
         if self.calibrate and len(row):
             side = sides(came, sizes[column], self.dead_zone)
             calibration = fit_calibration(said, side, np.isfinite(came))
+        if self.centred and len(row):
+            choice = Choice(base=tuple(map(float, choice.edge(calibration(said)).mean(axis=0))))
         if self.thresholds and len(row):
             middle = came[:, (self.horizons - 1) // 2].astype(np.float64)
-            choice, t, tried = choose(calibration(said), middle, row, agreement=self.agreement)
+            choice, t, tried = choose(calibration(said), middle, row, agreement=self.agreement, base=choice.base)
             notes = (
                 *notes,
                 f"validation: of {tried} thresholds tau {choice.tau:g} with {choice.agree} of {self.horizons} horizons "

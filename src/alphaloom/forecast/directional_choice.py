@@ -64,10 +64,18 @@ def fit_calibration(raw: Floats, side: NDArray[np.int8], known: NDArray[np.bool_
 
 @dataclass(frozen=True)
 class Choice:
-    """What it takes to speak: mean p_up - p_down of at least `tau`, and `agree` horizons on that side."""
+    """What it takes to speak: mean p_up - p_down of at least `tau`, and `agree` horizons on that side.
+
+    With a `base`, one number for each horizon, p_up - p_down is what exceeds it.
+    """
 
     tau: float = 0.0
     agree: int = 0
+    base: tuple[float, ...] = ()
+
+    def edge(self, probabilities: Floats) -> Floats:
+        """p_up - p_down beyond the base.   Shape: (..., H, 2) -> (..., H)."""
+        return np.asarray(probabilities[..., 0] - probabilities[..., 1] - (np.array(self.base) if self.base else 0.0))
 
 
 def views(probabilities: Floats, choice: Choice) -> Floats:
@@ -75,7 +83,7 @@ def views(probabilities: Floats, choice: Choice) -> Floats:
 
     Shape: (..., H, 2) -> (...).
     """
-    edge = probabilities[..., 0] - probabilities[..., 1]
+    edge = choice.edge(probabilities)
     mean = edge.mean(axis=-1)
     with np.errstate(invalid="ignore"):
         sign = np.sign(mean)
@@ -85,7 +93,7 @@ def views(probabilities: Floats, choice: Choice) -> Floats:
 
 
 def choose(
-    probabilities: Floats, earned: Floats, dates: NDArray[np.int64], *, agreement: bool
+    probabilities: Floats, earned: Floats, dates: NDArray[np.int64], *, agreement: bool, base: tuple[float, ...] = ()
 ) -> tuple[Choice, float, int]:
     """The thresholds whose views earned most steadily on the validation bars: choice, its t, how many were tried.
 
@@ -98,7 +106,7 @@ def choose(
     """
     H = probabilities.shape[1]
     known = np.isfinite(earned)
-    best, best_t, tried = Choice(0.0, 0), -np.inf, 0
+    best, best_t, tried = Choice(0.0, 0, base), -np.inf, 0
     if not known.any():
         return best, float("nan"), 0
     day = np.unique(dates[known], return_inverse=True)[1]
@@ -106,12 +114,12 @@ def choose(
     rounding = 1e-9 * float(np.abs(outcome).max())
     outcome = outcome - (np.bincount(day, weights=outcome) / np.bincount(day))[day]
     told = probabilities[known]
-    sureness = np.abs((told[..., 0] - told[..., 1]).mean(axis=-1))
+    sureness = np.abs(best.edge(told).mean(axis=-1))
     taus = [0.0, *np.unique(np.quantile(sureness, _SHARES[1:])).tolist()]
     for agree in sorted({0, (H + 1) // 2, (7 * H + 9) // 10, (9 * H + 9) // 10, H}) if agreement else (0,):
         for tau in taus:
             tried += 1
-            side = np.sign(views(told, Choice(tau, agree)))
+            side = np.sign(views(told, Choice(tau, agree, base)))
             spoken = side != 0.0
             if spoken.mean() < _LEAST_COVERAGE:
                 continue
@@ -122,5 +130,5 @@ def choose(
                 continue
             t = float(daily.mean() / daily.std(ddof=1) * np.sqrt(len(daily)))
             if t > best_t + 1e-12:
-                best, best_t = Choice(tau, agree), t
+                best, best_t = Choice(tau, agree, base), t
     return best, best_t if np.isfinite(best_t) else float("nan"), tried

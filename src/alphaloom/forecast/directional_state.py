@@ -39,7 +39,11 @@ def stored(forecaster: DirectionalForecaster) -> dict[str, Any]:
             "knots": [list(column) for column in calibration.knots],
             "shares": [list(column) for column in calibration.shares],
         },
-        "choice": {"tau": forecaster.choice.tau, "agree": forecaster.choice.agree},
+        "choice": {
+            "tau": forecaster.choice.tau,
+            "agree": forecaster.choice.agree,
+            "base": list(forecaster.choice.base),
+        },
         "notes": list(forecaster.notes),
         "device": forecaster.device,
     }
@@ -62,6 +66,9 @@ def restored(state: Mapping[str, Any]) -> dict[str, Any]:
     knots, shares = (tuple(tuple(map(float, c)) for c in calibration[name]) for name in ("knots", "shares"))
     if [len(c) for c in knots] != [len(c) for c in shares] or len(knots) not in (0, 2 * horizons):
         raise DataError("a stored calibration has a share for each knot", found=len(knots), where="calibration")
+    base = tuple(map(float, choice["base"]))
+    if len(base) not in (0, horizons):
+        raise DataError("a stored base has a number for each horizon", found=len(base), where="choice.base")
     mean, spread = (tuple(map(float, scaling[name])) for name in ("mean", "spread"))
     if not len(mean) == len(spread) == len(factors):
         raise DataError("a stored scaling has a mean for each factor", found=len(mean), where="scaling")
@@ -71,7 +78,7 @@ def restored(state: Mapping[str, Any]) -> dict[str, Any]:
         "nets": nets,
         "horizons": horizons,
         "calibration": Calibration(knots, shares),
-        "choice": Choice(float(choice["tau"]), int(choice["agree"])),
+        "choice": Choice(float(choice["tau"]), int(choice["agree"]), base),
         "notes": tuple(state["notes"]),
         "device": str(state["device"]),
     }

@@ -59,6 +59,7 @@ class IncreaseAlpha:
     calibrate: bool = True
     thresholds: bool = True
     agreement: bool = True
+    centred: bool = False
     take_profit: tuple[float, ...] = (0.03, 0.06, 0.12)
     stop_loss: tuple[float, ...] = (0.03, 0.06, 0.12)
     days: tuple[int, ...] = (3, 5, 10)
@@ -101,6 +102,7 @@ class IncreaseAlpha:
             calibrate=self.calibrate,
             thresholds=self.thresholds,
             agreement=self.agreement,
+            centred=self.centred,
             device=self.device,
             threads=self.threads,
             seed=self.seed,
@@ -137,6 +139,7 @@ class IncreaseAlpha:
             "no_dead_zone": replace(self, dead_zone=0.0),
             "no_agreement": replace(self, agreement=False),
             "no_thresholds": replace(self, thresholds=False),
+            "centred": replace(self, centred=True),
             "fixed_exits": replace(self, calibrated_exits=False),
         }
         return MappingProxyType({name: variant for name, variant in variants.items() if variant != self})
