@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import subprocess
@@ -16,6 +17,13 @@ from hypothesis import strategies as st
 from alphaloom.errors import DataError
 from alphaloom.production import Journal
 from alphaloom.production.journal import read_journal
+
+
+def test_a_line_that_is_changed_into_itself_is_the_same(tmp_path):
+    path = tmp_path / "j"
+    written(path)
+    for line in path.read_bytes().splitlines(keepends=True):
+        assert change(line) == resealed(line) == line
 
 
 def written(path, count=5):
@@ -57,7 +65,19 @@ def test_an_incomplete_last_line_is_dropped_and_nothing_else(tmp_path, cut):
 
 
 def change(line, **parts):
-    return json.dumps({**json.loads(line), **parts}, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    """The line with other parts, in the very form of a record."""
+    facts = {**json.loads(line), **parts}
+    seal = {"hash": facts.pop("hash")}
+    texts = [json.dumps(part, sort_keys=True, separators=(",", ":")) for part in (seal, facts)]
+    return (texts[0][:-1] + "," + texts[1][1:] + "\n").encode()
+
+
+def resealed(line, **parts):
+    """The line with other parts and a hash that fits them, which only the next record can give away."""
+    facts = {**json.loads(line), **parts}
+    del facts["hash"]
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
+    return change(line, **parts, hash=hashlib.sha256(text).hexdigest())
 
 
 TAMPERING = {
@@ -72,6 +92,8 @@ TAMPERING = {
     "a record twice": lambda lines: [*lines[:3], *lines[2:]],
     "an empty line": lambda lines: [*lines[:2], b"\n", *lines[2:]],
     "spaces": lambda lines: [*lines[:2], lines[2].replace(b":", b": ", 1), *lines[3:]],
+    "a record sealed anew": lambda lines: [*lines[:1], resealed(lines[1], body={"number": 9}), *lines[2:]],
+    "another number sealed anew": lambda lines: [*lines[:2], resealed(lines[2], seq=7), *lines[3:]],
     "no JSON": lambda lines: [*lines[:2], b"oops\n", *lines[3:]],
     "another type": lambda lines: [*lines[:2], b"[1]\n", *lines[3:]],
 }

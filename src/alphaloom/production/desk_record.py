@@ -33,6 +33,8 @@ class DeskRecord:
         self._accepted: dict[str, list[tuple[np.datetime64, float]]] = {}
         self._clients: dict[str, list[str]] = {}
         self._positions: dict[str, float] = {}
+        self._moved: set[str] = set()
+        self._actions: dict[str, set[Action]] = {}
 
     def apply(self, kind: str, body: Mapping[str, Any]) -> None:
         """Take in one record of the journal."""
@@ -50,6 +52,9 @@ class DeskRecord:
 
     def positions(self) -> dict[str, float]:
         """Shares of each asset by what was heard; zero ones are left out."""
+        for asset in self._moved:
+            self._count(asset)
+        self._moved.clear()
         return {asset: shares for asset, shares in sorted(self._positions.items()) if shares != 0.0}
 
     def _intend(self, body: Mapping[str, Any]) -> None:
@@ -63,23 +68,27 @@ class DeskRecord:
     def _hear(self, body: Mapping[str, Any]) -> None:
         order = self.orders[body["client_id"]]
         self.heard[order.client_id] = Report.of(order, body["outcome"])
-        self._count(order.asset)
+        self._moved.add(order.asset)
 
     def _forget(self, body: Mapping[str, Any]) -> None:
         self.heard.pop(body["client_id"], None)
-        self._count(self.orders[body["client_id"]].asset)
+        self._moved.add(self.orders[body["client_id"]].asset)
 
     def _act(self, body: Mapping[str, Any]) -> None:
-        self.actions.add(action_of(body))
-        self._count(body["asset"])
+        action = action_of(body)
+        self.actions.add(action)
+        self._actions.setdefault(action.asset, set()).add(action)
+        self._moved.add(body["asset"])
 
     def _undo(self, body: Mapping[str, Any]) -> None:
-        self.actions.discard(action_of(body))
-        self._count(body["asset"])
+        action = action_of(body)
+        self.actions.discard(action)
+        self._actions.get(action.asset, set()).discard(action)
+        self._moved.add(body["asset"])
 
     def _accept(self, body: Mapping[str, Any]) -> None:
         self._accepted.setdefault(body["asset"], []).append((time_value(body["time"]), body["shares"]))
-        self._count(body["asset"])
+        self._moved.add(body["asset"])
 
     def _flag(self, body: Mapping[str, Any]) -> None:
         self.flags.add(body["text"])
@@ -93,7 +102,7 @@ class DeskRecord:
         """The position of one asset from all that happened to it, in the order of time however it was heard."""
         reports = (self.heard[name] for name in self._clients.get(asset, ()) if name in self.heard)
         events = [(report.filled, _FILL, report.done) for report in reports if report.filled is not None]
-        events += [(action.time, _ACTION, action.factor) for action in self.actions if action.asset == asset]
+        events += [(action.time, _ACTION, action.factor) for action in self._actions.get(asset, ())]
         events += [(time, _ACCEPTED, shares) for time, shares in self._accepted.get(asset, ())]
         shares = 0.0
         for _, kind, number in sorted(events):

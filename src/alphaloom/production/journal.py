@@ -16,6 +16,7 @@ from alphaloom.errors import DataError
 __all__ = ["Journal", "Record", "read_journal"]
 
 _FIRST = "0" * 64
+_SEAL = b'{"hash":"'
 _RESTORE = "put back a copy of the file, or move it aside and start a new one from the broker's statement"
 
 
@@ -28,17 +29,6 @@ class Record:
     kind: str
     body: Mapping[str, Any]
     hash: str
-
-    @classmethod
-    def seal(cls, seq: int, previous: str, *, kind: str, body: Mapping[str, Any]) -> Record:
-        """A record with its hash: SHA-256 over the previous hash and the canonical text of number, kind and body."""
-        text = _canonical({"seq": seq, "kind": kind, "body": body})
-        return cls(seq, previous, kind, body, hashlib.sha256((previous + text).encode()).hexdigest())
-
-    def line(self) -> bytes:
-        """The record as a line of JSON."""
-        facts = {"seq": self.seq, "previous": self.previous, "kind": self.kind, "body": self.body, "hash": self.hash}
-        return (_canonical(facts) + "\n").encode()
 
 
 class Journal:
@@ -81,11 +71,14 @@ class Journal:
     def extend(self, entries: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[Record, ...]:
         """Add several records with one write and one flush; a kill may keep the first few of them."""
         sealed: list[Record] = []
+        lines: list[bytes] = []
         for kind, body in entries:
             before = sealed[-1].hash if sealed else self.head
-            sealed.append(Record.seal(len(self._records) + len(sealed), before, kind=kind, body=body))
+            record, line = _sealed(len(self._records) + len(sealed), before, kind=kind, body=body)
+            sealed.append(record)
+            lines.append(line)
         if sealed:
-            self._write(b"".join(record.line() for record in sealed))
+            self._write(b"".join(lines))
             self._records.extend(sealed)
         return tuple(sealed)
 
@@ -166,18 +159,29 @@ def _opened(line: bytes, *, seq: int, previous: str, path: Path) -> Record:
         rule = "each record of a journal is sealed by the hash of all before it"
         return DataError(rule, found=found, where=f"{path}, record {seq} (line {seq + 1})", fix=_RESTORE)
 
-    try:
-        facts = json.loads(line)
-        record = Record.seal(facts["seq"], facts["previous"], kind=facts["kind"], body=facts["body"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise broken(f"a line that is not a record ({type(error).__name__})") from error
-    if record.seq != seq:
-        raise broken(f"number {record.seq}")
-    if record.previous != previous:
-        raise broken(f"a record that follows {record.previous[:16]}, not {previous[:16]}")
-    if record.hash != facts.get("hash") or record.line() != line:
+    seal, text = line[len(_SEAL) : len(_SEAL) + 64], b"{" + line[len(_SEAL) + 66 : -1]
+    if not line.startswith(_SEAL) or line[len(_SEAL) + 64 : len(_SEAL) + 66] != b'",':
+        raise broken("a line that is not a record")
+    if hashlib.sha256(text).hexdigest().encode() != seal:
         raise broken("content that is not what was sealed")
-    return record
+    try:
+        facts = json.loads(text)
+        number, link, kind, body = facts["seq"], facts["previous"], facts["kind"], facts["body"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise broken("a line that is not a record") from error
+    if (number, link) != (seq, previous):
+        raise broken(f"number {number}, which follows {str(link)[:16]}, not {previous[:16]}")
+    return Record(seq, previous, kind, body, seal.decode())
+
+
+def _sealed(seq: int, previous: str, *, kind: str, body: Mapping[str, Any]) -> tuple[Record, bytes]:
+    """A record and its line: the hash first, then the canonical text of all the rest, which is what it is the hash of.
+
+    The text holds the hash of the record before it, so each hash stands for the whole file up to its line.
+    """
+    text = _canonical({"seq": seq, "previous": previous, "kind": kind, "body": body}).encode()
+    seal = hashlib.sha256(text).hexdigest()
+    return Record(seq, previous, kind, body, seal), _SEAL + seal.encode() + b'",' + text[1:] + b"\n"
 
 
 def _canonical(value: Mapping[str, Any]) -> str:
