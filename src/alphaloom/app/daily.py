@@ -16,6 +16,7 @@ import numpy as np
 from alphaloom.app.config import StudyConfig, nearest, parse_config
 from alphaloom.app.daily_panels import open_panels
 from alphaloom.app.runs import study_of
+from alphaloom.app.sources import StoreView
 from alphaloom.errors import ConfigError, DataError, Fault
 from alphaloom.production import DailyRun, Day, Desk, Guards, PaperBroker, row_of, run_day
 from alphaloom.study import load_run
@@ -72,7 +73,8 @@ def run_days(
     progress("data", 1, 1)
     rows = _rows(calendar, span)
     # Only the newest day of real data has a today: a replay must not ask the clock how old its bars are.
-    live = store is not None and span == Span() and np.datetime64("now", "D")
+    live = isinstance(config.data, StoreView) and span == Span()
+    today = np.datetime64("now", "D") if live else None
     done: list[Timed] = []
     progress("days", 0, len(rows))
     with _account(directory, run.study.market, run.study.cash, traded=traded) as account:
@@ -80,7 +82,7 @@ def run_days(
             begun = time.perf_counter()
             when = calendar.times[row]
             day = run_day(
-                run, panels.at(when), when, account=account, guards=guards, past=panels.at, today=live or None
+                run, panels.at(when), when, account=account, guards=guards, past=panels.at, today=today
             )
             done.append(Timed(day, time.perf_counter() - begun))
             progress("days", len(done), len(rows))

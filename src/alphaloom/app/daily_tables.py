@@ -19,11 +19,11 @@ __all__ = ["show_days"]
 
 _SHOWN = 40
 _ODD = {
-    "members_without_price": "members without a price today",
-    "held_without_price": "holdings without a price today: they keep their weight",
-    "delisted_holdings": "holdings delisted and paid out at their last close",
+    "members_without_price": "of the members without a price today",
+    "held_without_price": "of the holdings without a price today, which keep their weight",
+    "delisted_holdings": "of the holdings delisted and paid out at the last close",
     "unstored_models": "model without a stored form: learned again in this process",
-    "weekdays_skipped": "weekdays without a bar before today",
+    "weekdays_skipped": "of the weekdays before today without a bar",
 }
 
 
