@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from alphaloom.errors import DataError
 from alphaloom.factors import Factor, FactorSet, parse
 from alphaloom.factors.options import Options
-from alphaloom.forecast import LightGBM, Ridge, load_forecaster, save_forecaster, to_state
+from alphaloom.forecast import LightGBM, Ridge, load_forecaster, save_forecaster, storage, to_state
 from alphaloom.market import Market
 
 
@@ -63,3 +64,57 @@ def test_a_foreign_forecaster_has_no_stored_form(tmp_path):
     with pytest.raises(DataError, match="Foreign"):
         save_forecaster(Foreign(), tmp_path / "foreign.json")
     assert not list(tmp_path.iterdir())
+
+
+class Held:
+    """A forecaster whose state holds arrays."""
+
+    lookback = 0
+
+    def __init__(self, parts):
+        self.parts = parts
+
+    def predict(self, panel):
+        raise NotImplementedError
+
+    def state(self):
+        return {"parts": self.parts, "deep": [{"x": self.parts["x"] + 1}], "plain": [1, 0.5, "a", None]}
+
+    @classmethod
+    def from_state(cls, state):
+        assert state["plain"] == [1, 0.5, "a", None]
+        np.testing.assert_array_equal(state["deep"][0]["x"], state["parts"]["x"] + 1)
+        return cls(state["parts"])
+
+
+@pytest.fixture
+def held(monkeypatch):
+    monkeypatch.setitem(storage._MODELS, "held", (__name__, "Held"))
+    rng = np.random.default_rng(0)
+    return Held({"x": rng.normal(size=(3, 4)).astype(np.float32), "y": np.arange(5), "z": np.zeros((0, 2))})
+
+
+def test_arrays_lie_beside_the_text_and_come_back_bit_by_bit(held, tmp_path):
+    path = save_forecaster(held, tmp_path / "held.json")
+    first = {item.name: item.read_bytes() for item in tmp_path.iterdir()}
+    assert sorted(name.rpartition(".")[2] for name in first) == ["json", "safetensors"]
+    back = load_forecaster(path)
+    for name, values in held.parts.items():
+        assert back.parts[name].dtype == values.dtype
+        assert back.parts[name].tobytes() == values.tobytes()
+    save_forecaster(held, path)
+    assert {item.name: item.read_bytes() for item in tmp_path.iterdir()} == first
+    save_forecaster(Held({"x": np.ones(2)}), path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_lost_or_changed_arrays_are_refused(held, tmp_path):
+    path = save_forecaster(held, tmp_path / "held.json")
+    (arrays,) = tmp_path.glob("*.safetensors")
+    blob = arrays.read_bytes()
+    arrays.write_bytes(blob[:-1] + b"\x09")
+    with pytest.raises(DataError, match="other bytes"):
+        load_forecaster(path)
+    arrays.unlink()
+    with pytest.raises(DataError, match="beside"):
+        load_forecaster(path)

@@ -57,7 +57,7 @@ def run_study(
     progress("data", 1, 1)
     study = study_of(config)
     place = directory or Path("runs") / f"{file_name(config.name)}-{_fingerprint(study.config, panel.source)}"
-    if jobs > 1:
+    if jobs != 1:
         return study.run(panel, executor=processes(jobs), directory=place, progress=progress), place
     with shared_factors(panel):
         return study.run(panel, executor=local(), directory=place, progress=progress), place
