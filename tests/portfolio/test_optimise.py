@@ -281,3 +281,22 @@ band = 0.1
     assert config.allocator == MeanVariance(
         window=40, every=2, fallback="relax", limits=Limits(cap=0.15, turnover=0.3, band=0.1)
     )
+
+
+def test_a_walk_forward_study_of_learned_returns_runs_end_to_end():
+    from alphaloom.forecast import ReturnScale, Ridge
+    from alphaloom.study import Study, WalkForward
+
+    panel = simulate(EmbeddedMarket(days=220, assets=20, seed=6))
+    rule = MeanVariance(window=WINDOW, every=2, limits=Limits(cap=0.15, turnover=0.3, band=0.1), fallback="relax")
+    study = Study(
+        name="optimised",
+        learner=ReturnScale(learner=Ridge(factors="classic", horizon=2)),
+        market=Market(),
+        plan=WalkForward(train=120, test=50),
+        allocator=rule,
+    )
+    result = study.run(panel)
+    assert np.isfinite(result.daily["equity"]).all()
+    assert result.daily["turnover"].sum() > 0.5
+    assert result.daily["gross"].max() <= 1.0 + 1e-9

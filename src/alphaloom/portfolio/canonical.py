@@ -1,7 +1,8 @@
 """A portfolio problem as the solvers read it: one quadratic objective, linear rows and cones in fixed places.
 
-Weights are counted in units of the mean weight and the objective in units of its largest gradient, so that the
-tolerances of a solver mean the same for 30 assets and for 3,000. Names whose weight is fixed are taken out beforehand.
+Weights are multiplied by the root of their number and the objective is divided by its largest gradient, so that the
+tolerances of a solver mean much the same for 30 assets and for 3,000. Names whose weight is fixed are taken out
+beforehand.
 """
 
 from __future__ import annotations
@@ -82,12 +83,15 @@ class _Plan:
         return int(self.columns["slack"].stop)
 
 
-def assemble(problem: Problem, slack: tuple[str, ...] = ()) -> Form:
-    """Write the problem down; with `slack`, minimise how far these families of limits must be relaxed instead."""
+def assemble(problem: Problem, slack: tuple[str, ...] = (), *, power: float = 0.5) -> Form:
+    """Write the problem down; with `slack`, minimise how far these families of limits must be relaxed instead.
+
+    Weights are multiplied by their number to this `power`.
+    """
     from scipy import sparse
 
     plan = _plan(problem, slack)
-    unit = float(max(len(plan.free), 1))
+    unit = float(max(len(plan.free), 1)) ** power
     sheet = _Sheet()
     _write_equalities(problem, plan, sheet, unit)
     equalities = sheet.count

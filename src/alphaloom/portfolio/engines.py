@@ -31,9 +31,9 @@ class Raw:
     reason: str
 
 
-def run_engine(problem: Problem, engine: Engine) -> Raw:
+def run_engine(problem: Problem, engine: Engine, *, power: float = 0.5) -> Raw:
     """Assemble and solve.   A solver is made anew each time, so that equal problems give equal bits."""
-    form = assemble(problem)
+    form = assemble(problem, power=power)
     if not form.columns["weight"].stop:
         return _nothing_to_choose(problem, form)
     if engine == "osqp":

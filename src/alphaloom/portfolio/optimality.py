@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["budgeted", "finish", "residuals", "violation"]
 
 Floats = NDArray[np.float64]
-_NEAR = 1e-4  # in mean weights: what is farther from a bound or a kink is never put on it
+_NEAR = 1e-4  # in units of the form: what is farther from a bound or a kink is never put on it
 
 
 def finish(problem: Problem, raw: Raw) -> Solution:

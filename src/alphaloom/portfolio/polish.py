@@ -80,7 +80,7 @@ def _settled(
         gradient = problem.gradient(weights)[moving] + side * (
             problem.fee[moving] + 1.5 * problem.impact[moving] * np.sqrt(np.abs(trade))
         )
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             bend = np.where(problem.impact[moving] > 0.0, 0.75 * problem.impact[moving] / np.sqrt(np.abs(trade)), 0.0)
         if tracked:
             away = weights - problem.reference
