@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from alphaloom.app import arena as command
 from alphaloom.app.arena import open_contest, read_seeds
 from alphaloom.errors import ConfigError
+from alphaloom.study import Study
 
 RULE = """
 name = "cross"
@@ -112,15 +112,15 @@ def test_the_same_command_gives_the_same_bytes_and_learns_nothing_again(alphaloo
 def test_a_stopped_arena_goes_on_to_the_same_bytes(alphaloom, configs, tmp_path, monkeypatch):
     cross, line, _ = configs
     alphaloom("arena", line, cross, "--out", "whole", *RUN)
-    run, called = command.study_of, []
+    run, called = Study.run, []
 
-    def stopped(config):
-        called.append(config.name)
+    def stopped(self, *arguments, **named):
+        called.append(self.name)
         if len(called) == 2:
             raise KeyboardInterrupt
-        return run(config)
+        return run(self, *arguments, **named)
 
-    monkeypatch.setattr(command, "study_of", stopped)
+    monkeypatch.setattr(Study, "run", stopped)
     code, _, err = alphaloom("arena", line, cross, "--out", "stopped", *RUN)
     assert code == 130, err
     assert (tmp_path / "stopped" / "runs" / "line-3" / "result.json").is_file()

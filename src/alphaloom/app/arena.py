@@ -145,9 +145,11 @@ def _variants(loaded: Sequence[Mapping[int, StudyConfig]], steps: Sequence[str] 
 
 
 def _decides(config: StudyConfig) -> str:
-    """A hash of what the decisions follow from: name, seed of chance and tests of luck leave them as they are."""
-    plain = replace(config, name="", seed=0, controls=False, trials=1, horizon=None, benchmarks={})
-    return _key(describe(plain))
+    """A hash of what the decisions follow from: what learns and what trades; the rest is the same in an arena."""
+    from alphaloom.study.arena import learned
+
+    study = study_of(config)
+    return learned((study.learner, study.allocator))
 
 
 def _key(value: Any) -> str:

@@ -117,7 +117,7 @@ def arena_cards(result: ArenaResult) -> list[tuple[str, str, str]]:
     skilled = sum(word == "skill" for _, word, _ in said_of(result))
     return [
         ("Studies with skill", f"{skilled}", f"of {len(said_of(result))} judged"),
-        ("Trials, all", f"{luck.listed:,}", "every run with its own trials"),
+        ("Trials, all", f"{luck.listed:,}", "every different run with its own trials"),
         (
             "Trials, effective",
             f"{luck.effective:,}",

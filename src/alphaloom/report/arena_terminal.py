@@ -81,7 +81,9 @@ def _steps(result: ArenaResult) -> Any:
         title_justify="left",
     )
     for number, label in enumerate(("Study", "Variant", "Rank IC", "", "Sharpe net", "")):
-        table.add_column(label or "difference [95 %]", no_wrap=number > 1, justify="right" if number > 1 else "left")
+        table.add_column(
+            label or "difference [95 %]", no_wrap=number > 1, overflow="fold", justify="right" if number > 1 else "left"
+        )
     for study, (step, _, *cells) in ablation_cells(result):
         halves = [cells[:4], cells[4:]]
         texts = [text for own, other, gap, range_ in halves for text in (f"{own}, variant {other}", f"{gap} {range_}")]

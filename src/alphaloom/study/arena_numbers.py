@@ -75,7 +75,8 @@ def spread_of(
         return Spread(None)
     mean, n = float(known.mean()), len(known)
     reach = None
-    if n > 1:
+    # Seeds that all gave the same say nothing about their scatter.
+    if n > 1 and np.ptp(known) > 1e-12 * np.abs(known).max():
         reach = float(stdtrit(n - 1, 0.975) * known.std(ddof=1) / math.sqrt(n))
     return Spread(
         mean,
@@ -159,10 +160,11 @@ def _ratio(values: Floats, rate: Floats) -> Floats:
 class Luck:
     """How many things were tried, and how far the Sharpe ratios of worthless ones scatter.
 
-    `listed` counts every run with its own trials; `effective` counts clusters of runs whose returns correlate by half
-    or more, and the unseen trials of each study once. `variance` is that of worthless ratios over as many bars, per
-    bar. `measured` is that of the clusters' own ratios, which also holds what they really differ by in skill and in
-    costs: one very bad trial would raise it and with it the bar for all others, so it is shown and does not decide.
+    `listed` counts every run with its own trials, runs with equal returns once; `effective` counts clusters of runs
+    whose returns correlate by half or more, and the unseen trials of each study once. `variance` is that of worthless
+    ratios over as many bars, per bar. `measured` is that of the clusters' own ratios, which also holds what they
+    really differ by in skill and in costs: one very bad trial would raise it and with it the bar for all others, so it
+    is shown and does not decide.
     """
 
     listed: int
@@ -176,8 +178,10 @@ def luck_of(columns: Floats, own: Sequence[int], *, unseen: int) -> Luck:
     """Count the trials.   Shape: columns (K, n) of returns; `own` n counts, `unseen` trials without returns."""
     known = columns[np.isfinite(columns).all(axis=1)]
     found = overfitting.effective_trials(known)
+    different = set(_distinct(columns))
+    counted = sum(count for place, count in enumerate(own) if place in different)
     chance = 1.0 / max(len(known) - 1, 1)
-    return Luck(sum(own), found.count + unseen, found.count, chance, found.variance)
+    return Luck(counted, found.count + unseen, found.count, chance, found.variance)
 
 
 def deflated(returns: Floats, luck: Luck, *, trials: int, rf: Floats | float = 0.0) -> float:

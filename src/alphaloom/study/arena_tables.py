@@ -68,8 +68,9 @@ def notes_of_arena(
         f"equal weight: all members in equal parts, restored every {CALENDAR} bars, with all costs, in parts of shares"
     )
     notes.append(
-        "deflated Sharpe ratios: every run with its own trials is one trial; the effective number counts clusters of "
-        "runs that correlate by half or more. Worthless ratios are taken to scatter as chance makes them"
+        "deflated Sharpe ratios: every run with its own trials is one trial, runs with equal returns once; the "
+        "effective number counts clusters of runs that correlate by half or more. Worthless ratios scatter as chance "
+        "alone makes them"
     )
     alone = [line.name for line in lines if len(line.seeds) == 1]
     if alone:
