@@ -81,9 +81,7 @@ def run_days(
         for row in rows:
             begun = time.perf_counter()
             when = calendar.times[row]
-            day = run_day(
-                run, panels.at(when), when, account=account, guards=guards, past=panels.at, today=today
-            )
+            day = run_day(run, panels.at(when), when, account=account, guards=guards, past=panels.at, today=today)
             done.append(Timed(day, time.perf_counter() - begun))
             progress("days", len(done), len(rows))
     return done

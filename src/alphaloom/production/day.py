@@ -213,35 +213,45 @@ class _Made:
     weights: Any
     signal: bytes | None
     model: str
+    data: Mapping[str, str]
     fold: int
     counts: Mapping[str, int]
     notes: tuple[str, ...]
 
 
-def _spoken(run: DailyRun, panel: Panel, row: int, *, past: Past) -> tuple[Model, Signal | None]:
-    """The model of today's fold, and the signal up to today where there is one."""
-    model = run.models.at(panel, row, past)
+@dataclass(frozen=True, eq=False)
+class _Voice:
+    """The model of today's fold, the signal up to today where there is one, and hashes of the data behind them."""
+
+    model: Model
+    signal: Signal | None
+    data: Mapping[str, str]
+
+
+def _spoken(run: DailyRun, panel: Panel, row: int, *, past: Past) -> _Voice:
+    model, data = run.models.at(panel, row, past), run.reading.at(panel, row)
     if run.study.allocator is None:
-        return model, None
+        return _Voice(model, None, data)
     signal = run.signal.whole(
         panel,
         row,
         model=lambda at: run.models.at(panel, at, past),
         folder=lambda time: run.folder(time, traded=True),
     )
-    return model, signal
+    return _Voice(model, signal, data)
 
 
-def _decided(run: DailyRun, view: Panel, book: Book, *, voice: tuple[Model, Signal | None]) -> _Made:
+def _decided(run: DailyRun, view: Panel, book: Book, *, voice: _Voice) -> _Made:
     """Ask today's policy."""
-    model, signal = voice
+    model, signal = voice.model, voice.signal
     decision = decide(run.study, model, view, book=book, signal=signal)
     stored = None if signal is None else parquet_bytes(signal_columns(signal[len(signal.times) - 1 :]))
     counts = {f"policy.{name}": number for name, number in decision.counts.items()}
     counts["views"] = 0 if signal is None else int(np.isfinite(signal.values[-1]).sum())
     counts["unstored_models"] = int(isinstance(run.study.learner, Learner) and not model.stored)
     fold, _ = fold_of(run.study.plan, len(view) - 1)
-    return _Made(decision.weights, stored, model.hash, fold, counts, (*model.notes, *decision.notes))
+    notes = (*model.notes, *decision.notes)
+    return _Made(decision.weights, stored, model.hash, voice.data, fold, counts, notes)
 
 
 def _sized(run: DailyRun, view: Panel, book: Book, *, weights: Any) -> tuple[Order, ...]:
@@ -263,7 +273,7 @@ def _files(run: DailyRun, view: Panel, book: Book, *, made: _Made, ruling: Rulin
         "run": run.key,
         "config": run.config_hash,
         "model": made.model,
-        "data": run.reading.at(view, len(view) - 1),
+        "data": dict(made.data),
         "broker": "paper" if traded else "none",
         "book": {"cash": book.cash, "equity": float(book.history.equity[-1]), "bars": len(book.history.times)},
         "counts": counts,
