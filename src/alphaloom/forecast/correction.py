@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -135,11 +136,7 @@ class Correction:
     @property
     def exposure_rows(self) -> int:
         """Rows before today that the exposures read."""
-        if not self.neutralise:
-            return 0
-        reach = [lookback(parse(formula)) for _, formula in _SIZES] if "size" in self.exposures else []
-        styles = [factor for factor in load_library("style").factors if factor.name in self.exposures]
-        return max([*reach, *(lookback(factor.expr) for factor in styles if factor.name != "size")], default=0)
+        return _exposure_rows(self.exposures) if self.neutralise else 0
 
     def rows_before(self, reach: int) -> int:
         """Rows before today that a factor of look-back `reach` needs in all."""
@@ -241,6 +238,13 @@ def uniqueness(dates: NDArray[np.intp], horizon: int) -> NDArray[np.float64]:
     share = np.concatenate([[0.0], np.cumsum(1.0 / np.maximum(cover, 1.0))])
     first = dates - dates[0]
     return np.asarray((share[first + horizon] - share[first]) / horizon)
+
+
+@cache
+def _exposure_rows(names: tuple[str, ...]) -> int:
+    reach = [lookback(parse(formula)) for _, formula in _SIZES] if "size" in names else []
+    styles = [factor for factor in load_library("style").factors if factor.name in names and factor.name != "size"]
+    return max([*reach, *(lookback(factor.expr) for factor in styles)], default=0)
 
 
 def _marked(
