@@ -64,6 +64,18 @@ def test_an_incomplete_last_line_is_dropped_and_nothing_else(tmp_path, cut):
     assert read_journal(path)[-1].seq == 4
 
 
+def test_a_long_incomplete_line_does_not_outlast_a_short_new_one(tmp_path):
+    path = tmp_path / "j"
+    written(path)
+    with path.open("ab") as file:
+        file.write(b'{"hash":"' + b"0" * 10_000)
+    with Journal(path) as journal:
+        journal.append("note", {"number": 5})
+        assert journal.verify(journal.head) == 6
+    assert path.read_bytes().endswith(b"\n"), "what was incomplete is gone from the disk"
+    assert bodies(path) == [0, 1, 2, 3, 4, 5]
+
+
 def change(line, **parts):
     """The line with other parts, in the very form of a record."""
     facts = {**json.loads(line), **parts}

@@ -154,3 +154,26 @@ def test_a_desk_goes_on_where_it_stood(pair, tmp_path):
     assert (again.positions(), again.head, again.begun) == (positions, head, panel.times[30])
     assert again.reconcile(broker).agreed
     again.close()
+
+
+def test_an_order_that_did_nothing_is_missed_when_the_broker_forgets_it(tmp_path):
+    panel = rough_panel(T=40)
+    row = next(row for row in range(25, 35) if not panel.buyable[row + 1].all() and panel.listed[row + 1, 0])
+    at = int(np.flatnonzero(~panel.buyable[row + 1])[0])
+    with Desk.open(tmp_path / "d") as desk:
+        broker = PaperBroker.open(tmp_path / "b", ROUGH)
+        catch_up(desk, broker, panel[: row + 1])
+        (order,) = orders_at(panel, row, [0.0] * at + [100.0])
+        desk.intend([order])
+        desk.send(broker)
+        assert all(found.agreed for found in catch_up(desk, broker, panel[: row + 4]))
+        assert desk.report(order.client_id).done == 0.0
+        broker.close()
+        lines = (tmp_path / "b").read_bytes().splitlines(keepends=True)
+        (tmp_path / "b").write_bytes(b"".join(lines[:2]))
+        broker = PaperBroker.open(tmp_path / "b", ROUGH)
+        broker.trade(panel[: row + 4])
+        found = desk.reconcile(broker)
+        assert found.agreed
+        assert found.lapsed == (order.client_id,)
+        broker.close()
