@@ -68,6 +68,11 @@ class Token(NamedTuple):
     def __str__(self) -> str:
         return self.name if self.kind in ("feature", "end") or self.kind in _ARITY else f"{self.value:g}"
 
+    @property
+    def arity(self) -> int:
+        """How many items of the stack an operator takes; 0 for all else."""
+        return _ARITY.get(self.kind, 0)
+
 
 _ARITY: dict[str, int] = {"unary": 1, "binary": 2, "rolling": 2, "pair": 3}
 
@@ -339,6 +344,12 @@ class State:
         In "safe" units a value that a split would change is not complete.
         """
         return self._exprs[0] if self.grammar._ends(self._stack) else None
+
+    @property
+    def unit(self) -> tuple[float, float] | None:
+        """Exponents of price and share of the value on top; None where a constant, a window or nothing is there."""
+        top = self._stack[-1] if self._stack else None
+        return (top[1], top[2]) if top is not None and top[0] == "V" else None
 
     def legal(self) -> NDArray[np.bool_]:
         """Which tokens may come next; read-only.   Shape: (A,)."""
