@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from alphaloom.factors import Expr, fields_of
 from alphaloom.factors.canonical import canonical
 
-__all__ = ["Fingerprints", "is_constant", "root_form"]
+__all__ = ["Fingerprints", "is_constant", "root_form", "root_sign"]
 
 CELLS = 256
 # Cosine of two fingerprints from which on they are one: values that differ by rounding alone agree far better.
@@ -24,11 +25,22 @@ def root_form(expr: Expr) -> Expr:
 
     A sign, a factor other than 0 and an added constant go.
     """
-    found = canonical(expr)
+    return _rooted(expr)[0]
+
+
+def root_sign(expr: Expr) -> float:
+    """1 where a formula rises with its root form, -1 where it falls."""
+    return _rooted(expr)[1]
+
+
+@lru_cache(maxsize=1 << 15)
+def _rooted(expr: Expr) -> tuple[Expr, float]:
+    found, sign = canonical(expr), 1.0
     while True:
         inner = _stripped(found)
         if inner is None:
-            return found
+            return found, sign
+        sign *= _turn(found)
         found = canonical(inner)
 
 
@@ -85,6 +97,17 @@ class Fingerprints:
     def table(self) -> NDArray[np.float32]:
         """All fingerprints in their order.   Shape: (M, 256)."""
         return np.stack(self._prints) if self._prints else np.zeros((0, CELLS), np.float32)
+
+
+def _turn(expr: Expr) -> float:
+    """-1 where a root that `_stripped` opens turns its argument's sign."""
+    if expr.op == "neg":
+        return -1.0
+    left, right = expr.args
+    if expr.op in ("mul", "div"):
+        factor = right if right.op == "number" else left
+        return -1.0 if float(factor.value or 0.0) < 0.0 else 1.0
+    return -1.0 if expr.op == "sub" and left.op == "number" else 1.0
 
 
 def _stripped(expr: Expr) -> Expr | None:
