@@ -25,13 +25,14 @@ from alphaloom.factors.ops import BY_NAME, Operator
 from alphaloom.panel import Panel
 from alphaloom.units import Unit, standard_unit
 
-__all__ = ["ALPHA2", "ALPHAGEN", "RISKMINER", "Grammar", "State", "Token", "Units"]
+__all__ = ["ALPHA2", "ALPHAGEN", "RISKMINER", "Exponents", "Grammar", "State", "Token", "Units", "takes_twins"]
 
 Units = Literal["safe", "paper", "off"]
 TokenKind = Literal["feature", "constant", "window", "unary", "binary", "rolling", "pair", "end"]
 # V, C or D; exponents of price and share; depth; look-back or window; a bare field's number, from 1.
 Slot = tuple[str, float, float, int, int, int]
 Stack = tuple[Slot, ...]
+Exponents = tuple[float, float]
 
 _BINARY = ("add", "sub", "mul", "div", "maximum", "minimum")
 _MEANS = ("ts_mean", "ts_sum", "ts_median", "ts_std", "ts_var", "ts_max", "ts_min")
@@ -53,6 +54,7 @@ _LEAST_WINDOW = {"delay": 1, "delta": 1, "ts_skew": 4, "ts_kurt": 4, "ts_cov": 3
 # The same operand twice gives a constant or nothing new.
 _NO_TWINS = frozenset(("sub", "div", "maximum", "minimum", "ts_corr"))
 _MOST_EXPONENT = 2.0
+_CONSTANT: Slot = ("C", 0.0, 0.0, 0, 0, 0)
 _NEVER = 1_000_000
 # What is remembered of stacks is dropped beyond this many, so that a search of days does not fill the memory.
 _MOST_KEPT = 400_000
@@ -74,6 +76,8 @@ class Token(NamedTuple):
         return _ARITY.get(self.kind, 0)
 
 
+# A token, and the numbers of all that are as legal as it is wherever it stands.
+_Group = tuple[Token, NDArray[np.int64]]
 _ARITY: dict[str, int] = {"unary": 1, "binary": 2, "rolling": 2, "pair": 3}
 
 
@@ -111,6 +115,18 @@ class Grammar:
         if not paper:
             return Grammar(ALPHAGEN, constants=constants, windows=(5, 10, 20, 40))
         return Grammar(ALPHAGEN, constants=constants, windows=(1, 5, 10, 20, 40), max_tokens=15, units="off")
+
+    @staticmethod
+    def alpha2(*, paper: bool = False) -> Grammar:
+        """Alpha2's operators with few constants; as printed, units need only agree."""
+        return Grammar(
+            ALPHA2,
+            constants=(0.01, 0.5, 1.0, 2.0),
+            windows=(5, 10, 20, 30, 40),
+            max_tokens=40,
+            max_depth=8,
+            units="paper" if paper else "safe",
+        )
 
     def __post_init__(self) -> None:
         for name in ("operators", "features", "constants", "windows"):
@@ -175,9 +191,11 @@ class Grammar:
         for number in numbers:
             if self.tokens[number].kind == "end":
                 break
-            if not state.legal()[number]:
+            # Miners never write two constants side by side; `2 - 1 / x` is spelt so and is a formula all the same.
+            paired = self.tokens[number].kind == "constant" and state._stack[-1:] == (_CONSTANT,)
+            if not paired and not state.legal()[number]:
                 raise GrammarError("a token must be legal where it stands", found=self.tokens[number], where=str(state))
-            state = state.push(number)
+            state = state._paired(number) if paired else state.push(number)
         made = state.complete
         if made is None:
             raise GrammarError("a spelling ends with one value", found=str(state), where="Grammar.decode")
@@ -195,6 +213,24 @@ class Grammar:
 
         spell(expr, "series")
         return tuple(numbers)
+
+    def field_unit(self, name: str) -> Exponents:
+        """The exponents of price and share of a field, as the rules of this grammar count them."""
+        return self._leaf(name)[1:3]
+
+    def unit_after(self, name: str, args: Sequence[Exponents | None]) -> Exponents | None:
+        """The exponents of an operator's result over values (a constant is None); None where units forbid it."""
+        slots: list[Slot] = [_CONSTANT if arg is None else ("V", *arg, 0, 0, 0) for arg in args]
+        windows = sum(argument.kind == "window" for argument in BY_NAME[name].arguments)
+        return self._unit(name, (*slots, *(("D", 0.0, 0.0, 0, 5, 0),) * windows))
+
+    def may_be_root(self, unit: Exponents) -> bool:
+        """True where a formula of these exponents may be a result."""
+        return self._ends((("V", *unit, 0, 0, 0),))
+
+    def windows_of(self, name: str) -> tuple[int, ...]:
+        """The windows that an operator may have."""
+        return tuple(window for window in self.windows if window >= _LEAST_WINDOW.get(name, 2))
 
     @cached_property
     def _places(self) -> dict[tuple[str, float], int]:
@@ -259,7 +295,7 @@ class Grammar:
         if kind in ("feature", "constant"):
             if top is not None and (top[0] == "D" or (kind == "constant" and top[0] == "C")):
                 return None
-            return (*stack, self._leaf(token.name) if kind == "feature" else ("C", 0.0, 0.0, 0, 0, 0))
+            return (*stack, self._leaf(token.name) if kind == "feature" else _CONSTANT)
         if kind == "window":
             return (*stack, ("D", 0.0, 0.0, 0, int(token.value), 0)) if top is not None and top[0] == "V" else None
         count = _ARITY[kind]
@@ -294,32 +330,70 @@ class Grammar:
     def _sought(self, stack: Stack) -> int:
         if self._ends(stack):
             return 1
-        ways: list[int] = []
-        if stack[-1][0] == "D" or len(stack) > 1:
-            kinds = ("rolling", "pair") if stack[-1][0] == "D" else ("binary",)
-            for token in self.tokens:
-                twin_safe = token.name not in _NO_TWINS or not _may_be_twins(stack[-1], stack[-2])
-                if token.kind in kinds and (twin_safe or stack[-1][0] == "D") and token.name != "ts_corr":
+        least, top = _NEVER, stack[-1]
+        if top[0] == "D" or len(stack) > 1:
+            twins = top[0] != "D" and _may_be_twins(top, stack[-2])
+            for token, _ in self._alike[top[0] == "D"]:
+                if token.name != "ts_corr" and not (twins and token.name in _NO_TWINS):
                     after = self._after(stack, token)
-                    ways += [1 + self._need(after)] if after else []
-            return min(ways, default=_NEVER)
-        for token in self.tokens:
-            if token.kind == "unary":
-                after = self._after(stack, token)
-                ways += [1 + self._need(after)] if after and after[-1][1:3] != stack[-1][1:3] else []
-        ways += [2 + self._need(after) for after in self._joined(stack)]
-        return min(ways, default=_NEVER)
+                    least = min(least, 1 + self._need(after)) if after else least
+            return least
+        for token, _ in self._alike[2]:
+            after = self._after(stack, token)
+            least = min(least, 1 + self._need(after)) if after and after[-1][1:3] != top[1:3] else least
+        for after in self._joined(stack):
+            least = min(least, 2 + self._need(after))
+        return least
 
     def _joined(self, stack: Stack) -> Iterable[Stack]:
         """What one more field and a product or quotient, or a percentile over time, make of a single item."""
-        for name in dict.fromkeys(self.features):
+        seen: set[tuple[object, ...]] = set()
+        for name in self.features:
             leaf = self._leaf(name)
-            for token in self.tokens:
-                twin = token.name in _NO_TWINS and _may_be_twins(stack[0], leaf)
-                if token.kind == "binary" and not twin:
+            kind = (leaf[1:3], _may_be_twins(stack[0], leaf))
+            if kind in seen:
+                continue
+            seen.add(kind)
+            for token, _ in self._alike[0]:
+                if not (kind[1] and token.name in _NO_TWINS):
                     after = self._after((*stack, leaf), token)
                     if after and (stack[0][0] == "C" or after[-1][1:3] != stack[0][1:3]):
                         yield after
+
+    @cached_property
+    def _alike(self) -> tuple[tuple[_Group, ...], ...]:
+        """Operators of which one stands for all: binary ones, those over a window, unary ones."""
+        found: tuple[dict[tuple[object, ...], list[int]], ...] = ({}, {}, {})
+        places = {"binary": 0, "rolling": 1, "pair": 1, "unary": 2}
+        for number, token in enumerate(self.tokens):
+            if token.kind in places:
+                operator = BY_NAME[token.name]
+                facts = (operator.unit_rule, operator.family == "cross", _LEAST_WINDOW.get(token.name, 2))
+                special = token.name if token.name in ("log", "ts_corr", "delay", "delta") else ""
+                key = (token.kind, *facts, token.name in _NO_TWINS, special)
+                found[places[token.kind]].setdefault(key, []).append(number)
+        return tuple(tuple((self.tokens[k[0]], np.array(k)) for k in groups.values()) for groups in found)
+
+    def _groups(self, top: Slot | None) -> tuple[_Group, ...]:
+        """What may come after a stack with this top, alike tokens together."""
+        key = (top[0], top[5]) if top else ("", 0)
+        if key not in self._grouped:
+            binary, windowed, unary = self._alike
+            leaves: dict[tuple[object, ...], list[int]] = {}
+            for number, token in enumerate(self.tokens):
+                if token.kind == "feature":
+                    leaf = self._leaf(token.name)
+                    leaves.setdefault((leaf[1:3], leaf[5] == key[1]), []).append(number)
+                elif token.kind in ("constant", "window"):
+                    leaves.setdefault((token.kind, token.value if token.kind == "window" else 0), []).append(number)
+            items = tuple((self.tokens[k[0]], np.array(k)) for k in leaves.values())
+            known = {"": items, "C": items + binary, "D": windowed, "V": items + unary + binary}
+            self._grouped[key] = known[key[0]]
+        return self._grouped[key]
+
+    @cached_property
+    def _grouped(self) -> dict[tuple[str, int], tuple[_Group, ...]]:
+        return {}
 
 
 class State:
@@ -373,9 +447,10 @@ class State:
     def _allowed(self) -> NDArray[np.bool_]:
         grammar, (pair, below) = self.grammar, self._twins()
         mask = np.zeros(len(grammar.tokens), dtype=np.bool_)
-        for number, token in enumerate(grammar.tokens[:-1]):
+        for token, numbers in grammar._groups(self._stack[-1] if self._stack else None):
             after = grammar._after(self._stack, token, below if token.kind == "pair" else pair)
-            mask[number] = after is not None and grammar._need(after) <= self.left - 1
+            if after is not None and grammar._need(after) <= self.left - 1:
+                mask[numbers] = True
         mask[-1] = grammar._ends(self._stack) and self.left >= 1
         mask.flags.writeable = False
         return mask
@@ -395,8 +470,18 @@ class State:
             exprs = (*self._exprs[:-count], Expr.call(token.name, *self._exprs[-count:]))
         return State(grammar, (*self.tokens, number), stack, exprs, self.limit)
 
+    def _paired(self, number: int) -> State:
+        """The episode with a constant after a constant."""
+        exprs = (*self._exprs, Expr.number(self.grammar.tokens[number].value))
+        return State(self.grammar, (*self.tokens, number), (*self._stack, _CONSTANT), exprs, self.limit)
+
     def __str__(self) -> str:
         return " ".join(str(self.grammar.tokens[number]) for number in self.tokens) or "BEG"
+
+
+def takes_twins(name: str) -> bool:
+    """False for an operator that says nothing of the same operand twice."""
+    return name not in _NO_TWINS
 
 
 def _kind_of(operator: Operator) -> TokenKind | Literal[""]:
