@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -145,3 +147,15 @@ def test_a_study_gives_the_same_bytes_with_and_without_sharing_and_in_two_proces
     for other in (shared, apart):
         assert other.daily["equity"].tobytes() == plain.daily["equity"].tobytes()
         assert other.ic["rank_ic"].tobytes() == plain.ic["rank_ic"].tobytes()
+
+
+def test_slices_of_slices_are_served_and_what_only_learns_shares_its_factors(planted, factors, counted):
+    panel, ridge = planted(200, 20), Ridge(factors, horizon=2, correction=Correction(exposures=(), label=""))
+    alone = ridge.fit(panel[10:190][:150], Market())
+    counted.clear()
+    with sharing.shared_factors(panel):
+        within = ridge.fit(panel[10:190][:150], Market())
+        for other in ({"orient": False}, {"redundancy": 1.0}, {"uniqueness": False}):
+            replace(ridge, correction=replace(ridge.correction, **other)).fit(panel[5:180][3:150], Market())
+    assert counted == [200]
+    assert within.slopes == alone.slopes

@@ -8,7 +8,7 @@ duplicates are learned on training rows; labels that overlap weigh less. Each st
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal, get_args
 
@@ -127,6 +127,11 @@ class Correction:
         """The part of the chain that learns nothing, ready to be used on features of these names."""
         steps = [step for step in self.chain().steps if not isinstance(step, Orient | Redundancy)]
         return FittedChain(tuple(_bare(step, names) for step in steps))
+
+    @property
+    def fixed_part(self) -> Correction:
+        """The correction without the settings that do not change what is computed date by date."""
+        return replace(self, orient=False, redundancy=1.0, uniqueness=False)
 
     @property
     def mask_rows(self) -> int:

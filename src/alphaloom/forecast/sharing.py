@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 import zlib
@@ -28,6 +29,9 @@ LIMIT = 1 << 30
 _GROUP_BYTES = 1 << 28
 _BLOCK_BYTES = 1 << 25
 _FORMAT = 1
+
+_CUTS = re.compile(r"(\[\d+:\d+\])*")
+_START = re.compile(r"\[(\d+):")
 
 Block = NDArray[np.float32]
 Scaling = Callable[[NDArray[Any]], NDArray[Any]]
@@ -108,14 +112,13 @@ class _Evaluated:
 
     def rows_of(self, part: Panel) -> slice | None:
         """Where `part` lies in the panel; None if it is not a slice of it."""
-        if part.source == self.panel.source:
-            return slice(0, len(part))
-        if not len(part):
+        cuts = _CUTS.fullmatch(part.source[len(self.panel.source) :])
+        if not part.source.startswith(self.panel.source) or cuts is None:
             return None
-        start = int(self.panel.times.searchsorted(part.times[0]))
-        rows = slice(start, start + len(part))
-        # The source of a slice names its parent's content and its rows: with equal sources the values are equal.
-        return rows if part.source == f"{self.panel.source}[{rows.start}:{rows.stop}]" else None
+        # The source of a slice names its parent's content and its rows, so of slices of slices: with equal sources the
+        # values are equal.
+        starts = [int(start) for start in _START.findall(cuts.group())]
+        return slice(sum(starts), sum(starts) + len(part))
 
     def of(self, part: Panel, key: _Key, scale: Scaling) -> Prepared:
         """The prepared factors of a slice."""
@@ -200,7 +203,7 @@ def opened(
     source = own or shared
     assert source is not None
     try:
-        yield source.of(panel, (factors, correction, kind), scale)
+        yield source.of(panel, (factors, None if correction is None else correction.fixed_part, kind), scale)
     finally:
         if own is not None:
             own.close()
