@@ -166,7 +166,7 @@ class Pool:
     def _tried(self, held: _Held, alpha: Alpha, products: NDArray[np.float32]) -> Insertion:
         before, K = self._ic, len(self._alphas)
         gram = self._bordered(alpha, products)
-        b = np.append(held.b[:, :K].mean(axis=0), alpha.ic)
+        b = np.append(held.b[:, :K].mean(axis=0), np.asarray(alpha.b).mean())
         first = float(np.abs(self._weights).mean()) if K else max(abs(alpha.ic), 0.01)
         weights = lasso(gram, b, l1=self.l1, start=np.append(self._weights, np.copysign(first, alpha.ic)))
         leaves = int(np.argmin(np.abs(weights))) if self.capacity <= K else -1

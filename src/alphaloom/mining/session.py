@@ -116,6 +116,8 @@ class Session:
         self._prints = Fingerprints(self._target.shape, seed=0)
         self.counts: Counter[str] = Counter()
         self.curve: list[tuple[int, float, float, float, int]] = []
+        # What a miner ranks itself beside the pool, best first; most leave it empty.
+        self.finds: tuple[Alpha, ...] = ()
         self._best = 0.0
         self._progress, self._clock = progress or (lambda stage, done, total: None), clock
         self._began = clock() if clock else 0.0
@@ -148,6 +150,11 @@ class Session:
             )
 
     @property
+    def panel(self) -> Panel:
+        """The rows that are searched."""
+        return self._evaluator.panel
+
+    @property
     def evaluations(self) -> int:
         """Distinct formulas whose values were computed for judging."""
         return self.counts["evaluated"]
@@ -162,6 +169,11 @@ class Session:
         """True when the budget is gone."""
         over = self.budget.seconds is not None and self._clock is not None and self.seconds >= self.budget.seconds
         return over or self.evaluations >= self.budget.evaluations
+
+    @property
+    def target(self) -> NDArray[np.float64]:
+        """The scored rows' target, standardised, NaN where a cell is not scored; read-only.   Shape: (S, N)."""
+        return self._target
 
     @property
     def known(self) -> Mapping[Expr, Alpha]:
