@@ -16,13 +16,16 @@ SOURCE = ROOT / "src" / "alphaloom"
 FILES = sorted(SOURCE.rglob("*.py"))
 ROOMS = sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))
 THEMES = {  # rooms with more than twelve things to offer keep them in public modules, one for each theme
-    "factors": {"explain", "options", "search", "stream", "chunks", "chain", "style", "risk", "torch_backend", "grammar", "canonical"},
+    "factors": {
+        *("canonical", "chain", "chunks", "explain", "grammar", "options", "risk", "search", "stream", "style"),
+        "torch_backend",
+    },
     "forecast": {"augmentation", "baselines", "correction", "directional", "neural", "sharing"},
     "portfolio": {"covariance", "exits", "optimise", "problem"},
-    "study": {"arena", "controls", "directions", "serving"},
+    "study": {"arena", "controls", "directions", "mining", "serving"},
     "backtest": {"resume"},
     "nn": {"losses"},
-    "mining": {"combiners", "identity", "pool", "programs", "session"},
+    "mining": {"combiners", "forecaster", "identity", "mined_files", "scaling", "pool", "programs", "session"},
 }
 FORBIDDEN_NAMES = {
     "utils",
