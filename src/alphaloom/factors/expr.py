@@ -197,7 +197,7 @@ def _checked(operator: Operator, argument: Argument, given: Expr | float | str |
         expr = given
     elif isinstance(given, str):
         expr = Expr.name(given)
-    elif isinstance(given, SupportsFloat):
+    elif isinstance(given, float | int | SupportsFloat):  # the cheap questions first: the last one walks a protocol
         expr = Expr.number(float(given))
     else:
         raise GrammarError("an argument is a formula, a number or a name", found=type(given).__name__, where=place)

@@ -109,6 +109,9 @@ class Session:
             threads=self.settings.threads,
         )
         self._target, self._start = self._evaluator.target, start_row
+        self._possible = np.isfinite(self._target).sum(axis=1)
+        self._scored = self._possible >= self.settings.min_pairs
+        self._workers: ThreadPoolExecutor | None = None
         self._check_room(panel)
         values = hashlib.sha256(np.ascontiguousarray(self._target).tobytes()).hexdigest()
         self._source = f"{panel.source} {values} {start_row}"
@@ -125,7 +128,7 @@ class Session:
         self.directory = directory
 
     def _check_room(self, panel: Panel) -> None:
-        days, widest = self._evaluator.days, int((np.isfinite(self._target)).sum(axis=1).max(initial=0))
+        days, widest = self._evaluator.days, int(self._possible.max(initial=0))
         if widest < self.settings.min_pairs:
             raise DataError(
                 "a search compares assets of one date that have a target",
@@ -281,8 +284,9 @@ class Session:
     def _evaluated(self, forms: Sequence[Expr]) -> list[Alpha]:
         if self.settings.threads == 1 or len(forms) < 2:
             return [self._measured(form) for form in forms]
-        with ThreadPoolExecutor(self.settings.threads) as workers:
-            return list(workers.map(self._measured, forms))
+        if self._workers is None:
+            self._workers = ThreadPoolExecutor(self.settings.threads)
+        return list(self._workers.map(self._measured, forms))
 
     def _measured(self, form: Expr) -> Alpha:
         from alphaloom.mining.judge_kernels import standardise
@@ -291,8 +295,7 @@ class Session:
         S, N = self._target.shape
         z, b, facts = np.empty((S, N), np.float32), np.empty(S), np.empty((S, 2))
         standardise(whole[self._start :], self._target, self.settings.min_pairs, self.settings.clip, z, b, facts)
-        possible = np.isfinite(self._target).sum(axis=1)
-        scored = possible >= self.settings.min_pairs
+        scored, possible = self._scored, self._possible
         days = b[scored]
         good = (facts[scored, 0] >= self.settings.min_pairs) & (facts[scored, 1] == 0.0)
         coverage = float(facts[scored, 0].sum() / max(possible[scored].sum(), 1))
