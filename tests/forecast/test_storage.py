@@ -89,7 +89,7 @@ class Held:
 
 @pytest.fixture
 def held(monkeypatch):
-    monkeypatch.setitem(storage._MODELS, "held", (__name__, "Held"))
+    monkeypatch.setitem(storage.MODELS, "held", (__name__, "Held"))
     rng = np.random.default_rng(0)
     return Held({"x": rng.normal(size=(3, 4)).astype(np.float32), "y": np.arange(5), "z": np.zeros((0, 2))})
 

@@ -22,7 +22,8 @@ from alphaloom.panel import Panel
 __all__ = ["Factor", "FactorSet", "libraries", "load_library"]
 
 _KEYS = ("name", "formula", "family", "source", "sign")
-_TABLES = ("name", "options", "let", "factor", "sweep")
+# What stands in "meta" belongs to whoever wrote the file; a library leaves it alone.
+_TABLES = ("name", "options", "let", "factor", "sweep", "meta")
 _PLACE = re.compile(r"\{(\w+)\}")
 _MOST = 10_000
 

@@ -14,22 +14,10 @@ from numpy.typing import NDArray
 
 from alphaloom.errors import DataError
 from alphaloom.roles import Forecaster
+from alphaloom.stored import MODELS
 
 __all__ = ["from_state", "load_forecaster", "save_forecaster", "to_state"]
 
-# The models that have a stored form; each class has `state()` and the class method `from_state(state)`.
-_MODELS: dict[str, tuple[str, str]] = {
-    "ridge": ("alphaloom.forecast.ridge", "RidgeForecaster"),
-    "lightgbm": ("alphaloom.forecast.boosting", "LightGBMForecaster"),
-    "blend": ("alphaloom.forecast.blend", "BlendForecaster"),
-    "return_scale": ("alphaloom.forecast.calibration", "ScaledForecaster"),
-    "nets": ("alphaloom.forecast.neural", "NetForecaster"),
-    "directional": ("alphaloom.forecast.directional", "DirectionalForecaster"),
-    "always_long": ("alphaloom.forecast.baselines", "AlwaysLong"),
-    "previous_sign": ("alphaloom.forecast.baselines", "PreviousSign"),
-    "momentum_sign": ("alphaloom.forecast.baselines", "MomentumSign"),
-    "macro_logistic": ("alphaloom.forecast.baselines", "MacroForecaster"),
-}
 _FORMAT = 1
 _ARRAY = "$array"
 
@@ -84,19 +72,19 @@ def load_forecaster(path: str | Path) -> Forecaster:
 def to_state(forecaster: Forecaster) -> dict[str, Any]:
     """A fitted forecaster as texts, numbers, lists and arrays.   Raises: DataError for one without a stored form."""
     kind = type(forecaster)
-    for name, place in _MODELS.items():
+    for name, place in MODELS.items():
         state: Callable[[], Mapping[str, Any]] | None = getattr(forecaster, "state", None)
         if place == (kind.__module__, kind.__name__) and state is not None:
             return {"model": name, **state()}
-    raise DataError("only this room's forecasters have a stored form", found=kind.__name__)
+    raise DataError("only forecasters of this package have a stored form", found=kind.__name__)
 
 
 def from_state(state: Mapping[str, Any]) -> Forecaster:
     """The forecaster that `to_state` described.   Raises: DataError for an unknown model."""
     model = state.get("model")
-    if model not in _MODELS:
-        raise DataError(f"a stored forecaster is one of {', '.join(_MODELS)}", found=model, where="model")
-    module, name = _MODELS[str(model)]
+    if model not in MODELS:
+        raise DataError(f"a stored forecaster is one of {', '.join(MODELS)}", found=model, where="model")
+    module, name = MODELS[str(model)]
     restored: Forecaster = getattr(import_module(module), name).from_state(state)
     return restored
 

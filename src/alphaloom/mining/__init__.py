@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from alphaloom.mining.learner import Mined
+from alphaloom.mining.mined_files import MinedPool
 from alphaloom.mining.pool import Alpha, Pool
+from alphaloom.mining.random_search import RandomSearch
 from alphaloom.mining.session import Budget, Session, Settings
 
-__all__ = ["Alpha", "Budget", "Pool", "Session", "Settings"]
+__all__ = ["Alpha", "Budget", "Mined", "MinedPool", "Pool", "RandomSearch", "Session", "Settings"]

@@ -42,13 +42,13 @@ def standard_target(returns: NDArray[Any], member: NDArray[np.bool_], *, least: 
 
 
 def member_values(
-    factors: FactorSet, panel: Panel, *, clip: float, least: int
+    factors: FactorSet, panel: Panel, *, clip: float, least: int, threads: int = 1
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Each formula standardised over the members of its date, and the cells where its value is known.
 
     Shape: (K, T, N) float32, (K, T, N).   Time: row t uses rows t - lookback..t.
     """
-    values = evaluate(factors, panel).values
+    values = evaluate(factors, panel, threads=threads).values
     T, N, K = values.shape
     mask = np.where(panel.member, 0.0, np.nan)
     z, known = np.empty((K, T, N), np.float32), np.empty((K, T, N), np.bool_)
