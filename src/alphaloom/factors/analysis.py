@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from alphaloom.errors import UnitError
 from alphaloom.factors.dimension import Dimension
@@ -35,6 +36,7 @@ _BOOLEAN = frozenset(
 _ADV = re.compile(r"adv([1-9][0-9]{0,4})\Z")
 
 
+@lru_cache(maxsize=1024)
 def definition(name: str, options: Options = PLAIN) -> Expr | None:
     """What a shorthand stands for: `returns` and `adv{d}`; None for any other name."""
     if name == "returns":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 from alphaloom.factors.analysis import definition
 from alphaloom.factors.expr import Expr
@@ -46,14 +47,13 @@ def canonical(expr: Expr, *, options: Options = PLAIN) -> Expr:
     Values stay the same, bit for bit but for the last digit where a factor or a mean is concerned. What a formula
     reads never grows.   Missing: rewritings that strict windows alone allow are made under `min_periods = "full"`.
     """
-    known: dict[Expr, Expr] = {}
+    return _canonical(expr, options)
 
-    def visit(node: Expr) -> Expr:
-        if node not in known:
-            known[node] = _settled(node, tuple(visit(arg) for arg in node.args), options)
-        return known[node]
 
-    return visit(expr)
+@lru_cache(maxsize=65_536)
+def _canonical(node: Expr, options: Options) -> Expr:
+    """Searches ask for the same parts again and again."""
+    return _settled(node, tuple(_canonical(arg, options) for arg in node.args), options)
 
 
 def _settled(node: Expr, args: tuple[Expr, ...], options: Options) -> Expr:

@@ -1,0 +1,113 @@
+"""Alpha2: formulas as programs, found by tree search that a network learns to guide.
+
+Source: Alpha2, arXiv:2406.16505, and what its authors' public skeleton shows. Deviations, in `safe` alone: coefficients
+without sign; formulas that a split would change are worth nothing on the way; progressive widening; values scaled to
+those seen in the tree, without which a policy that has learned drowns them; besides a game's result the best formulas
+that its search judged are archived, since a processor plays few games.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from alphaloom.errors import DataError
+from alphaloom.mining.alpha2_settings import NetSettings
+from alphaloom.mining.alpha2_tree import Rules
+from alphaloom.mining.session import Session
+
+__all__ = ["Alpha2"]
+
+# Exponent of the visits by network steps, as published.
+_TEMPERATURES = ((500_000, 1.0), (750_000, 0.5))
+_COLDEST = 0.25
+
+
+@dataclass(frozen=True)
+class Alpha2:
+    """Searches programs for formulas of high (1 - MaxCorr) * IC, each unlike those found before.
+
+    A move is taken when `simulations` visits went through its state, those kept from the move before included;
+    `batch` leaves are judged together. An edge's value is its reward and between mean (`beta`) and largest of the
+    `best` highest returns. `archive`, `least_ic`, `most_alike`: what is kept. `harvest`: how many formulas of a game's
+    tree are kept beside its result. Training starts after `start_games` and takes `lessons` steps a game. None stands
+    for the profile's value. Afterwards `session.finds` holds the archive, the highest |IC| first; the pool was offered
+    all of it.
+    """
+
+    profile: Literal["safe", "paper"] = "safe"
+    simulations: int | None = None
+    batch: int = 8
+    max_length: int | None = None
+    beta: float = 0.5
+    best: int = 5
+    archive: int = 100
+    least_ic: float = 0.01
+    most_alike: float = 0.7
+    harvest: int | None = None
+    net: NetSettings | None = None
+    replay: int = 1000
+    start_games: int = 10
+    lessons: int = 32
+    torch_threads: int = 1
+    keep_every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.profile not in ("safe", "paper"):
+            raise DataError("a profile is safe or paper", found=self.profile, where="Alpha2.profile")
+        least = {"simulations": 2, "max_length": 3, "harvest": 0, "lessons": 0}
+        counts = ("batch", "best", "archive", "replay", "start_games", "torch_threads", "keep_every")
+        for name, low in {**dict.fromkeys(counts, 1), **least}.items():
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise DataError(f"a count is at least {low}", found=value, where=f"Alpha2.{name}")
+        for name in ("beta", "least_ic", "most_alike"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise DataError("a part lies in [0, 1]", found=getattr(self, name), where=f"Alpha2.{name}")
+        if self.harvest is None:
+            object.__setattr__(self, "harvest", 0 if self.profile == "paper" else 5)
+
+    @property
+    def signed(self) -> bool:
+        """True where coefficients count with their sign, as printed."""
+        return self.profile == "paper"
+
+    @property
+    def length(self) -> int:
+        """The most instructions of a program, Start and End included."""
+        return self.max_length or (10 if self.profile == "paper" else 9)
+
+    @property
+    def network(self) -> NetSettings:
+        """The network's shape."""
+        return self.net or (NetSettings.published() if self.profile == "paper" else NetSettings())
+
+    @property
+    def rules(self) -> Rules:
+        """How the tree searches."""
+        paper = self.profile == "paper"
+        return Rules(
+            simulations=self.simulations or (25_000 if paper else 400),
+            batch=self.batch,
+            beta=self.beta,
+            best=self.best,
+            opened=None if paper else 64,
+            scaled=not paper,
+        )
+
+    def temperature(self, steps: int) -> float:
+        """How evenly moves are drawn after so many steps of the network."""
+        return next((heat for until, heat in _TEMPERATURES if steps < until), _COLDEST)
+
+    def mine(self, session: Session) -> None:
+        """Search until the budget is gone; goes on from the session's checkpoint."""
+        import torch
+
+        from alphaloom.mining.alpha2_search import Player
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(self.torch_threads)
+        try:
+            Player(self, session).run()
+        finally:
+            torch.set_num_threads(threads)

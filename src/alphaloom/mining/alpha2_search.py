@@ -1,0 +1,117 @@
+"""Alpha2's search: play a game in a tree, keep what it found, teach the network, go on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from alphaloom.factors import Expr
+from alphaloom.mining.alpha2_archive import Archive
+from alphaloom.mining.alpha2_network import Guide
+from alphaloom.mining.alpha2_replay import Game, Replay, Search
+from alphaloom.mining.alpha2_tree import Guess, Node, Tree
+from alphaloom.mining.programs import Programs
+from alphaloom.mining.session import Session
+
+if TYPE_CHECKING:
+    from alphaloom.mining.alpha2 import Alpha2
+
+__all__ = ["Player"]
+
+# So many games without a new formula mean that the grammar is exhausted.
+_IDLE = 20
+
+
+class Player:
+    """One search: the archive, the network and the games, from the session's checkpoint if it has one."""
+
+    def __init__(self, miner: Alpha2, session: Session) -> None:
+        self.miner, self.session, self.rules = miner, session, miner.rules
+        self.programs = Programs(session.grammar, miner.length)
+        self.guide = Guide(self.programs, miner.network, session.seed)
+        self.replay = Replay(self.programs, miner.replay)
+        state = session.restored()
+        self.archive = Archive(
+            session, size=miner.archive, least_ic=miner.least_ic, most_alike=miner.most_alike, signed=miner.signed
+        )
+        self._judged: dict[Expr, None] = {}
+        self.done = False
+        if state is not None:
+            self.archive.recall(state["archive"])
+            self.replay.recall(state)
+            self.guide.recall({name: state[name] for name in state if "." in name}, int(state["steps"]))
+            self.done = bool(state["done"])
+
+    def run(self) -> None:
+        """Search until the budget is gone."""
+        idle, games, session = 0, 0, self.session
+        while not session.spent and idle < _IDLE:
+            before = session.evaluations
+            self.done = False
+            game = self._game()
+            self._keep(game)
+            if game is not None:
+                self.replay.add(game)
+                self._teach()
+            idle = 0 if session.evaluations > before else idle + 1
+            games += 1
+            if games % self.miner.keep_every == 0 and not session.spent:
+                session.checkpoint(self._memory())
+        if not self.done:
+            self.done = True
+            for alpha in self.archive.top(session.pool.capacity):
+                session.offer(alpha)
+            session.note()
+            session.checkpoint(self._memory())
+        session.finds = tuple(self.archive.top(len(self.archive)))
+
+    def _memory(self) -> dict[str, Any]:
+        memory = {"archive": self.archive.memory(), "steps": self.guide.steps, "done": self.done}
+        return {**memory, **self.replay.memory(), **self.guide.memory()}
+
+    def _keep(self, game: Game | None) -> None:
+        """Take what the game found into the archive, and offer that to the pool."""
+        result = [] if game is None or game.forms[-1] is None else [game.forms[-1]]
+        taken = self.archive.admit(result, 1)
+        if self.miner.harvest:
+            taken += self.archive.admit(self._judged, self.miner.harvest)
+        for alpha in taken:
+            self.session.offer(alpha)
+
+    def _game(self) -> Game | None:
+        """Play one game; None where the budget ended it."""
+        self._judged = {}
+        root = Node(self.programs.start())
+        tree = Tree(root, self.rules, self.session.rng)
+        states, forms, searches = [root.program], [root.form], []
+        while not tree.root.program.finished:
+            tree.begin(None if tree.root.expanded else self.guide.ask([tree.root.program])[0])
+            node = tree.root
+            if len(node.numbers) == 1:
+                tree.step(0)
+            else:
+                while node.total < self.rules.simulations:
+                    tree.round(self.rules.simulations - node.total, self._look)
+                    if self.archive.exhausted or self.session.spent:
+                        return None
+                tried = node.visits > 0
+                searches.append(Search(len(states) - 1, node.numbers[tried], node.visits[tried]))
+                tree.move(self.miner.temperature(self.guide.steps))
+            states.append(tree.root.program)
+            forms.append(tree.root.form)
+        self.session.counts["games"] += 1
+        return Game(tuple(states), tuple(forms), tuple(searches))
+
+    def _look(self, leaves: list[Node]) -> list[Guess]:
+        """What a batch of states is worth, and what the network says of them."""
+        sound = [leaf for leaf in leaves if leaf.program.sound]
+        found = self.archive.judge([leaf.program.registers[0].expr for leaf in sound])
+        for leaf, form in zip(sound, found, strict=True):
+            leaf.form, leaf.worth = form, self.archive.worth(form)
+            self._judged[form] = None
+        return self.guide.ask([leaf.program for leaf in leaves])
+
+    def _teach(self) -> None:
+        if len(self.replay.games) < self.miner.start_games:
+            return
+        for _ in range(self.miner.lessons):
+            self.guide.learn(self.replay.lesson(self.guide, self.archive, self.session.rng))
