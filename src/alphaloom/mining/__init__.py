@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from alphaloom.mining.genetic import GeneticProgramming
 from alphaloom.mining.learner import Mined
 from alphaloom.mining.mined_files import MinedPool
 from alphaloom.mining.pool import Alpha, Pool
 from alphaloom.mining.random_search import RandomSearch
 from alphaloom.mining.session import Budget, Session, Settings
 
-__all__ = ["Alpha", "Budget", "Mined", "MinedPool", "Pool", "RandomSearch", "Session", "Settings"]
+__all__ = [
+    "Alpha",
+    "Budget",
+    "GeneticProgramming",
+    "Mined",
+    "MinedPool",
+    "Pool",
+    "RandomSearch",
+    "Session",
+    "Settings",
+]
