@@ -32,9 +32,11 @@ CATALOG: dict[str, dict[str, tuple[str, str]]] = {
         "previous_sign": ("alphaloom.forecast.baselines", "PreviousSign"),
         "momentum_sign": ("alphaloom.forecast.baselines", "MomentumSign"),
         "macro_logistic": ("alphaloom.forecast.baselines", "MacroLogistic"),
+        "mined": ("alphaloom.mining", "Mined"),
     },
     "allocator": {
         "top_k": ("alphaloom.portfolio", "TopK"),
+        "top_drop": ("alphaloom.portfolio", "TopDrop"),
         "top_fraction": ("alphaloom.portfolio", "TopFraction"),
         "long_short": ("alphaloom.portfolio", "LongShort"),
         "threshold": ("alphaloom.portfolio", "Threshold"),
@@ -43,6 +45,10 @@ CATALOG: dict[str, dict[str, tuple[str, str]]] = {
         "reference_tracking": ("alphaloom.portfolio.optimise", "ReferenceTracking"),
         "exit_grid": ("alphaloom.portfolio.exits", "ExitGrid"),
         "fixed_exits": ("alphaloom.portfolio.exits", "FixedExits"),
+    },
+    "miner": {
+        "random_search": ("alphaloom.mining", "RandomSearch"),
+        "linear_alphas": ("alphaloom.mining.linear", "LinearAlphas"),
     },
     "policy": {
         "buy_and_hold": ("alphaloom.portfolio", "BuyAndHold"),

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from alphaloom.app.mine_command import mine_app
 from alphaloom.errors import AlphaloomError, ConfigError, DataError, Fault
 
 __all__ = ["run_app"]
@@ -37,6 +38,7 @@ formula_app = typer.Typer(help="Look at formulas and at the libraries of them.",
 app.add_typer(data_app, name="data")
 app.add_typer(config_app, name="config")
 app.add_typer(formula_app, name="formula")
+app.add_typer(mine_app, name="mine")
 
 Store = Annotated[
     Path | None, typer.Option("--data", help="A store made by `alphaloom data import`.", show_default=False)

@@ -15,9 +15,19 @@ from alphaloom.app.catalog import CATALOG, find_class, name_of
 from alphaloom.errors import AlphaloomError, ConfigError, Fault
 from alphaloom.market import Market
 
-__all__ = ["StudyConfig", "describe", "load_config", "nearest", "parse_config", "read_tables", "shipped_configs"]
+__all__ = [
+    "StudyConfig",
+    "describe",
+    "load_config",
+    "nearest",
+    "overridden",
+    "parse_config",
+    "read_parts",
+    "read_tables",
+    "shipped_configs",
+]
 
-_ROLES = {"Learner": "learner", "Allocator": "allocator", "Policy": "policy"}
+_ROLES = {"Learner": "learner", "Allocator": "allocator", "Policy": "policy", "Miner": "miner"}
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,14 @@ def load_config(
     `settings` are `dotted.key=value` overrides, `seed` and `data` the two that are asked for most.
     Raises: ConfigError with the file, the dotted key, the value and the nearest valid name of every fault.
     """
+    tables, faults = overridden(path, settings=settings, seed=seed, data=data)
+    return parse_config(tables, str(path), faults)
+
+
+def overridden(
+    path: Path, *, settings: Sequence[str] = (), seed: int | None = None, data: Path | None = None
+) -> tuple[dict[str, Any], list[Fault]]:
+    """The tables of a file with the overrides of the command line, and what was wrong with those."""
     tables = read_tables(path)
     faults: list[Fault] = []
     for setting in settings:
@@ -65,7 +83,7 @@ def load_config(
             if key in ("start", "end", "as_of", "assets")
         }
         tables["data"] = {"kind": "store", "path": str(data), **({} if _is_embedded(tables) else span)}
-    return parse_config(tables, str(path), faults)
+    return tables, faults
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -107,6 +125,16 @@ def parse_config(tables: Mapping[str, Any], where: str, faults: Sequence[Fault] 
         raise ConfigError(where, reader.faults)
     assert isinstance(config, StudyConfig)
     return config
+
+
+def read_parts(kind: type[Any], tables: Mapping[str, Any], where: str, faults: Sequence[Fault] = ()) -> tuple[Any, Any]:
+    """The data that [data] names and an instance of `kind` from all other tables.   Raises: ConfigError."""
+    reader = _Reader(list(faults), tables.get("seed", 7))
+    data = reader.by_kind("data", tables.get("data"), "data")
+    made = reader.build(kind, {name: table for name, table in tables.items() if name != "data"}, "")
+    if reader.faults:
+        raise ConfigError(where, reader.faults)
+    return data, made
 
 
 def describe(value: Any) -> Any:

@@ -9,6 +9,7 @@ from alphaloom.portfolio.risk_parity import RiskParity
 from alphaloom.portfolio.rules import BuyAndHold, EqualWeight, MovingAverageCross
 from alphaloom.portfolio.tail import TailRisk
 from alphaloom.portfolio.threshold import Threshold
+from alphaloom.portfolio.top_drop import TopDrop
 from alphaloom.portfolio.top_fraction import TopFraction
 from alphaloom.portfolio.topk import TopK
 
@@ -22,6 +23,7 @@ __all__ = [
     "RiskParity",
     "TailRisk",
     "Threshold",
+    "TopDrop",
     "TopFraction",
     "TopK",
 ]

@@ -1,0 +1,102 @@
+"""What a search sees: a panel that ends where training ends, and the labels that exist there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alphaloom.errors import DataError
+from alphaloom.mining import Session
+from alphaloom.mining.combiners import Combination
+from alphaloom.mining.forecaster import MinedForecaster
+from alphaloom.mining.mined_files import MinedPool
+from alphaloom.panel import Panel
+from alphaloom.signal import Signal, forward_returns
+from alphaloom.study.mining_setup import Mining
+from alphaloom.study.mining_split import Parts, Rows
+
+__all__ = ["Watch", "check_target", "pool_of", "pool_signal", "training"]
+
+Watch = Callable[[Session], None]
+
+
+def training(
+    mining: Mining,
+    known: Panel,
+    parts: Parts,
+    *,
+    directory: Path | None = None,
+    watch: Watch | None = None,
+    clock: Callable[[], float] | None = None,
+) -> Session:
+    """The session of the search: a panel that ends where training ends."""
+    train = known[: parts.train.stop]
+    target = forward_returns(train, mining.market, horizon=mining.horizon)
+    check_target(target.values[parts.train.start :], mining, "training")
+    seen: list[Session] = []
+
+    def told(line: str, done: int, total: int) -> None:
+        if watch and seen:
+            watch(seen[0])
+
+    session = Session(
+        train,
+        target,
+        grammar=mining.grammar.grammar,
+        pool=mining.pool.pool,
+        budget=mining.budget,
+        seed=mining.seed,
+        start_row=parts.train.start,
+        settings=mining.settings,
+        directory=directory,
+        progress=told,
+        clock=clock,
+    )
+    seen.append(session)
+    return session
+
+
+def pool_signal(pool: MinedPool, panel: Panel, rows: Rows, *, threads: int = 1) -> Signal:
+    """The pool's score of every member on the rows; those before them are read as look-back.   Shape: (S, N)."""
+    forecaster = MinedForecaster(pool, threads)
+    first = max(rows.start - forecaster.lookback, 0)
+    return forecaster.predict(panel[first : rows.stop])[rows.start - first :]
+
+
+def check_target(values: NDArray[Any], mining: Mining, part: str) -> None:
+    """Refuse labels that are all unknown.   Raises: DataError."""
+    known = np.isfinite(values)
+    if not known.any():
+        raise DataError(
+            f"the returns over {mining.horizon} bars are known for some assets in {part}",
+            found="none of them",
+            where="data",
+            fix="give prices at which assets can be bought and sold, or a shorter horizon",
+        )
+
+
+def pool_of(
+    mining: Mining, formulas: Sequence[str], combined: Combination, *, evaluations: int, data: str
+) -> MinedPool:
+    """Formulas and how they are combined as a pool that can be stored and that forecasts."""
+    return MinedPool(
+        tuple(formulas[k] for k in combined.used),
+        combined.weights,
+        combined.kind,
+        clip=mining.settings.clip,
+        horizon=mining.horizon,
+        min_pairs=mining.settings.min_pairs,
+        fill=mining.market.fill,
+        grammar=mining.grammar.grammar,
+        miner=type(mining.miner).__name__,
+        seeds=(mining.seed,),
+        evaluations=evaluations,
+        data=data,
+        trees=combined.trees,
+        dynamic=combined.dynamic,
+        name=mining.name,
+    )
