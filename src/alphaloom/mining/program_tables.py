@@ -11,14 +11,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from alphaloom.factors import Expr
+from alphaloom.factors import OPERATORS, Expr
 from alphaloom.factors.canonical import canonical
 from alphaloom.factors.grammar import Exponents, Grammar
-from alphaloom.factors.ops import BY_NAME
 from alphaloom.mining.identity import is_constant
 
 __all__ = ["Instruction", "Occupied", "Tables", "written"]
 
+BY_NAME = {operator.name: operator for operator in OPERATORS}
 REGISTERS = ("Reg0", "Reg1")
 _NEVER = 99
 # Beside these the same operand twice is another instruction in disguise, or a constant.

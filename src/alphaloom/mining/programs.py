@@ -20,9 +20,8 @@ from alphaloom.errors import GrammarError
 from alphaloom.factors import Expr
 from alphaloom.factors.canonical import canonical
 from alphaloom.factors.grammar import Grammar
-from alphaloom.factors.ops import BY_NAME
 from alphaloom.mining.identity import is_constant
-from alphaloom.mining.program_tables import REGISTERS, Instruction, Occupied, Tables, as_expr, written
+from alphaloom.mining.program_tables import BY_NAME, REGISTERS, Instruction, Occupied, Tables, as_expr, written
 
 __all__ = ["Instruction", "Program", "Programs"]
 
