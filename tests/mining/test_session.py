@@ -134,7 +134,7 @@ def test_a_search_goes_on_from_its_checkpoint_to_the_same_formulas(panel, tmp_pa
     assert state["table"].tolist() == [0, 1, 2]
     drawn(later, 23)
     assert summary(later) == summary(whole)
-    assert len(list(tmp_path.iterdir())) == 4  # the head, what is known, its marks, the arrays
+    assert len(list(tmp_path.iterdir())) == 3  # the head, what is known, the arrays
 
 
 def test_a_checkpoint_of_another_search_or_a_damaged_one_is_refused(panel, make_panel, tmp_path):

@@ -94,6 +94,10 @@ class Fingerprints:
         """The coefficient that came with each fingerprint.   Shape: (M,)."""
         return tuple(self._ics)
 
+    def rows(self, start: int) -> list[NDArray[np.float32]]:
+        """The fingerprints from a number on, in their order."""
+        return self._prints[start:]
+
     def table(self) -> NDArray[np.float32]:
         """All fingerprints in their order.   Shape: (M, 256)."""
         return np.stack(self._prints) if self._prints else np.zeros((0, CELLS), np.float32)

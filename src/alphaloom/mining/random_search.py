@@ -23,7 +23,7 @@ class RandomSearch:
 
     How many tokens a formula may have is drawn first, evenly up to the grammar's most, so that short ones are not
     rare: where all tokens are alike, most formulas are as long as they may be. `batch` formulas are
-    judged together. A checkpoint is written every `keep_every` evaluations.
+    judged together. A checkpoint is written every `keep_every` evaluations, and when the session's clock asks for one.
     """
 
     batch: int = 32
@@ -47,8 +47,9 @@ class RandomSearch:
                 if alpha.valid and alpha.z is not None:
                     session.offer(alpha)
             idle = 0 if session.evaluations > before else idle + 1
-            if session.evaluations // self.keep_every > kept:
-                kept = session.evaluations // self.keep_every
+            whole = session.evaluations // self.keep_every
+            if whole > kept or session.due:
+                kept = whole
                 session.checkpoint({"kept": kept})
         session.note()
         session.checkpoint({"kept": kept})

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from heapq import nsmallest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,53 +25,17 @@ from alphaloom.factors.grammar import Grammar
 from alphaloom.factors.search import Evaluator
 from alphaloom.mining.identity import Fingerprints, is_constant, root_form
 from alphaloom.mining.pool import Alpha, Insertion, Pool
+from alphaloom.mining.session_values import Budget, Settings, Standing, Subject
 from alphaloom.panel import Panel
 from alphaloom.signal import Target
 
-__all__ = ["Budget", "Session", "Settings"]
+if TYPE_CHECKING:
+    from alphaloom.mining.checkpoints import Case, Piece
+
+__all__ = ["Budget", "Session", "Settings", "Standing", "Subject"]
 
 Progress = Callable[[str, int, int], None]
 Clock = Callable[[], float]
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What a search may spend: distinct formulas evaluated, and seconds if there is a clock."""
-
-    evaluations: int = 20_000
-    seconds: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.evaluations < 1:
-            raise DataError(
-                "a search evaluates at least one formula", found=self.evaluations, where="Budget.evaluations"
-            )
-        if self.seconds is not None and self.seconds <= 0:
-            raise DataError("a search takes some time", found=self.seconds, where="Budget.seconds")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How formulas are judged.
-
-    `clip` holds values within so many robust deviations of the date's median, 0 leaves them; a date counts with
-    `min_pairs` known cells; a formula is usable with `min_coverage` of the cells and `min_days` of the dates.
-    `threads` judge a batch together; results do not depend on them. `cache_bytes` bounds the kept sub-formulas.
-    """
-
-    clip: float = 5.0
-    min_pairs: int = 10
-    min_coverage: float = 0.6
-    min_days: float = 0.95
-    threads: int = 1
-    cache_bytes: int = 1 << 30
-    note_every: int = 50
-
-    def __post_init__(self) -> None:
-        if self.clip < 0 or self.min_pairs < 2 or self.threads < 1 or self.cache_bytes < 0 or self.note_every < 1:
-            raise DataError("settings of a search are counts and sizes", found=str(self), where="Settings")
-        if not (0 <= self.min_coverage <= 1 and 0 <= self.min_days <= 1):
-            raise DataError("a part lies in [0, 1]", found=f"{self.min_coverage}, {self.min_days}", where="Settings")
 
 
 class Session:
@@ -78,7 +43,8 @@ class Session:
 
     `target` may be a Target or an array (T, N); cells that are not members' are left out. Rows before `start_row` warm
     the windows up. `seed` drives `rng`, which the miner draws from. With a `directory` checkpoints are written there.
-    `clock` gives seconds and is read for the budget and for the curve's times alone.
+    A Case holds them in memory instead. `clock` gives seconds and is read for the budget, for when a checkpoint is due
+    and for the curve's times alone.
     Time: the panel ends where training ends.   Raises: DataError for a panel on which nothing can be judged.
     """
 
@@ -93,13 +59,14 @@ class Session:
         seed: int = 0,
         start_row: int = 0,
         settings: Settings | None = None,
-        directory: Path | None = None,
+        directory: Path | Case | None = None,
         progress: Progress | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.grammar, self.budget, self.settings = grammar, budget or Budget(), settings or Settings()
         self.pool = Pool() if pool is None else pool
         self.seed, self.rng = seed, np.random.default_rng(seed)
+        self.subject = Subject(panel, target, grammar, self.settings, start_row)
         self._evaluator = Evaluator(
             panel,
             target,
@@ -124,8 +91,10 @@ class Session:
         self._best = 0.0
         self._progress, self._clock = progress or (lambda stage, done, total: None), clock
         self._began = clock() if clock else 0.0
-        self._spent_before = 0.0
+        self._spent_before = self._kept_at = 0.0
         self.directory = directory
+        # What of the known formulas the last checkpoint holds already.
+        self.pieces: tuple[Piece, ...] = ()
 
     def _check_room(self, panel: Panel) -> None:
         days, widest = self._evaluator.days, int(self._possible.max(initial=0))
@@ -177,6 +146,32 @@ class Session:
     def target(self) -> NDArray[np.float64]:
         """The scored rows' target, standardised, NaN where a cell is not scored; read-only.   Shape: (S, N)."""
         return self._target
+
+    @property
+    def due(self) -> bool:
+        """True when the clock asks for a checkpoint; a miner looks where one would lose nothing."""
+        every = self.settings.keep_seconds
+        return every is not None and self._clock is not None and self.seconds - self._kept_at >= every
+
+    def standing(self, best: int = 10) -> Standing:
+        """Where the search stands: its best formulas, its pace, what was refused and why."""
+        usable = (alpha for alpha in self._known.values() if alpha.valid)
+        top = nsmallest(best, usable, key=lambda alpha: -abs(alpha.ic))
+        kind = "invalid."
+        return Standing(
+            evaluations=self.evaluations,
+            budget=self.budget.evaluations,
+            seconds=self.seconds,
+            rate=self._rate(),
+            pool_ic=self.pool.ic,
+            pool_size=len(self.pool),
+            best=tuple((str(alpha.expr), alpha.ic) for alpha in top),
+            distinct=len(self._prints),
+            asked=self.counts["asked"],
+            cached=self.counts["cached"],
+            duplicates=self.counts["duplicate"],
+            invalid={n.removeprefix(kind): count for n, count in sorted(self.counts.items()) if n.startswith(kind)},
+        )
 
     @property
     def known(self) -> Mapping[Expr, Alpha]:
@@ -241,7 +236,7 @@ class Session:
             "grammar": repr(self.grammar),
             "pool": [pool.capacity, pool.l1, pool.most_alike],
             "seed": self.seed,
-            "settings": repr(replace(self.settings, threads=1, cache_bytes=0)),
+            "settings": repr(replace(self.settings, threads=1, cache_bytes=0, keep_seconds=None)),
         }
 
     def remember(
@@ -253,9 +248,27 @@ class Session:
             self._prints.add(mark, ic)
             self._best = max(self._best, abs(ic))
 
+    def adopt(self, known: Iterable[Alpha], marks: Iterable[NDArray[np.float32]]) -> None:
+        """Learn what another search on the same subject judged; nothing of the budget is spent.
+
+        `marks` belong to the usable formulas, in their order. Values that are known under another form are a duplicate.
+        """
+        rest = iter(marks)
+        for alpha in known:
+            mark = next(rest) if alpha.valid else None
+            if alpha.expr in self._known:
+                continue
+            if mark is not None:
+                if self._prints.find(mark, alpha.ic) is not None:
+                    alpha = replace(alpha, fault="duplicate")
+                else:
+                    self._prints.add(mark, alpha.ic)
+                    self._best = max(self._best, abs(alpha.ic))
+            self._known[alpha.expr] = alpha
+
     def resume_clock(self, seconds: float) -> None:
         """Count on from the seconds that were spent before."""
-        self._spent_before = seconds
+        self._spent_before = self._kept_at = seconds
         self._began = self._clock() if self._clock else 0.0
 
     def note(self) -> None:
@@ -269,6 +282,7 @@ class Session:
             from alphaloom.mining.checkpoints import write_checkpoint
 
             write_checkpoint(self, self.directory, state)
+            self._kept_at = self.seconds
 
     def restored(self) -> dict[str, Any] | None:
         """The miner's state at the last checkpoint, the session brought back to it; None where there is none."""
@@ -277,6 +291,15 @@ class Session:
         from alphaloom.mining.checkpoints import read_checkpoint
 
         return read_checkpoint(self, self.directory)
+
+    def _rate(self) -> float | None:
+        """Evaluations per second since some points of the curve ago."""
+        if self._clock is None:
+            return None
+        done, then = next(((e, s) for e, s, *_ in self.curve[-10:]), (0, 0.0))
+        if self.evaluations == done:
+            done, then = 0, 0.0
+        return (self.evaluations - done) / max(self.seconds - then, 1e-9)
 
     def _line(self) -> str:
         return f"pool {self.pool.ic:.4f}, best {self._best:.4f}, {len(self._prints)} distinct"
