@@ -116,7 +116,7 @@ class Mined:
         pool = Pool(self.capacity, l1=self.penalties[0], threads=self.settings.threads)
 
         def seen(line: str, done: int, total: int) -> None:
-            if done * self.snapshots >= total * (1 + len(kept)):
+            if 1 + len(kept) < self.snapshots and done * self.snapshots >= total * (1 + len(kept)):
                 kept.append(tuple(alpha.expr for alpha in pool.alphas))
 
         session = Session(

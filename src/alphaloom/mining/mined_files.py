@@ -176,8 +176,8 @@ def _pool(document: Mapping[str, Any], meta: Mapping[str, Any]) -> MinedPool:
     if strange:
         raise ValueError(f"unknown: {', '.join(strange)}")
     parts = {name: value for name, value in meta.items() if name not in ("format", "digest")}
-    spelt = {item.name: parts["grammar"][item.name] for item in fields(Grammar)}
-    parts["grammar"] = Grammar(**{name: tuple(v) if isinstance(v, list) else v for name, v in spelt.items()})
+    spelt: dict[str, Any] = {item.name: parts["grammar"][item.name] for item in fields(Grammar)}
+    parts["grammar"] = Grammar(**spelt)
     if "dynamic" in parts:
         parts["dynamic"] = Dynamic(**parts["dynamic"])
     formulas = tuple(str(row["formula"]) for row in document["factor"])
