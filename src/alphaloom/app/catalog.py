@@ -48,6 +48,9 @@ CATALOG: dict[str, dict[str, tuple[str, str]]] = {
     },
     "miner": {
         "random_search": ("alphaloom.mining", "RandomSearch"),
+        "riskminer": ("alphaloom.mining.riskminer", "RiskMiner"),
+        "alpha2": ("alphaloom.mining.alpha2", "Alpha2"),
+        "genetic": ("alphaloom.mining.genetic", "GeneticProgramming"),
         "linear_alphas": ("alphaloom.mining.linear", "LinearAlphas"),
     },
     "policy": {

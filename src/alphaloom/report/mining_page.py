@@ -138,15 +138,23 @@ def _counts(result: MiningResult) -> str:
 def _choices(result: MiningResult) -> str:
     names = (("Formulas", "size", "count"), ("Penalty", "l1", ""), ("Kept", "kept", "count"))
     ics = (("IC training", "train_ic", "correlation"), ("IC validation", "valid_ic", "correlation"))
-    head = line_of([heading(label, True) for label, _, _ in (*names, *ics)] + [heading("")])
+    head = line_of([heading("From")] + [heading(label, True) for label, _, _ in (*names, *ics)] + [heading("")])
     chosen = result.facts["chosen"]
     rows = []
     for row in result.choices:
         cells = [
             number_cell(f"{row[key]:g}" if not form else number_text(row[key], form)) for _, key, form in (*names, *ics)
         ]
-        own = row["size"] == chosen["size"] and row["l1"] == chosen["l1"]
-        rows.append(line_of([*cells, f"<td>{'<span class=&quot;flag good&quot;>chosen</span>' if own else ''}</td>"]))
+        own = all(row[key] == chosen[key] for key in ("base", "size", "l1"))
+        rows.append(
+            line_of(
+                [
+                    f"<td>{escape(str(row['base']))}</td>",
+                    *cells,
+                    f"<td>{'<span class=&quot;flag good&quot;>chosen</span>' if own else ''}</td>",
+                ]
+            )
+        )
     rows = [row.replace("&quot;", '"') for row in rows]
     about = (
         '<p class="quiet">Weights are learned on training rows; the validation coefficient chooses among them and is '

@@ -139,7 +139,7 @@ def mining_verdict(result: MiningResult) -> str:
     facts, kept = result.facts, len(result.alphas)
     spent = f"{facts['miner']} evaluated {facts['evaluations']:,} formulas, {facts['distinct']:,} of them distinct"
     chosen = (
-        f"validation kept {kept} of the pool's {facts['pool_size']}: "
+        f"validation kept {kept} formula{'s' if kept != 1 else ''} of the {facts['chosen']['base']}: "
         f"IC {number_text(facts['chosen']['train_ic'], 'correlation')} in training and "
         f"{measured(result.valid['ic'], 'correlation')} in validation"
     )

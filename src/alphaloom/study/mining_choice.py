@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -10,21 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphaloom.errors import DataError
+from alphaloom.factors import Expr
 from alphaloom.mining import Alpha, Session
 from alphaloom.mining.combiners import Combination, Evidence, combine
 from alphaloom.mining.pool import lasso
-from alphaloom.mining.scaling import standard_target
-from alphaloom.signal import Target
 from alphaloom.study.mining_setup import Choice, Mining
 
-__all__ = ["Chosen", "Tried", "choose"]
+__all__ = ["Candidates", "Chosen", "Tried", "candidates", "choose"]
 
 Floats = NDArray[np.float64]
 
 
 class Tried(NamedTuple):
-    """One choice: the formulas that were kept (0 weight left out) and the mean coefficient in each part."""
+    """One choice: from the pool or the miner's own archive, how many formulas (0 weight left out), how good where."""
 
+    base: str
     size: int
     l1: float
     kept: int
@@ -34,67 +34,97 @@ class Tried(NamedTuple):
 
 @dataclass(frozen=True)
 class Chosen:
-    """The pool after validation: `combination.used` are places in the search's pool."""
+    """The pool after validation: `combination.used` are places in the candidates."""
 
     combination: Combination
     best: Tried
     tried: tuple[Tried, ...]
 
 
-def choose(train: Session, judged: Sequence[Alpha], mining: Mining, *, labels: Target, purge: int) -> Chosen:
-    """How the pool's formulas become one score: learned on training rows, chosen by what it foretold on later ones.
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What a search left to choose from: formulas with training values, and which stand in the pool or the archive."""
 
-    `judged` are the formulas with their values on validation rows, `labels` the returns there. Trees stop growing by
-    validation; all other combiners but the lasso do not look at it.
-    Raises: DataError for an empty pool.
+    alphas: tuple[Alpha, ...]
+    bases: Mapping[str, tuple[int, ...]]
+
+
+def candidates(train: Session, most: int) -> Candidates:
+    """The pool's formulas and the `most` best of the miner's own archive, where it keeps one.
+
+    Raises: DataError where a search left nothing.
     """
-    alphas = train.pool.alphas
+    lists = {"pool": train.pool.alphas, "archive": train.finds[:most]}
+    alphas: dict[Expr, Alpha] = {}
+    for alpha in (alpha for group in lists.values() for alpha in group):
+        if alpha.expr not in alphas:
+            alphas[alpha.expr] = train.filled(alpha)
     if not alphas:
         raise DataError(
-            "a search ends with at least one formula in its pool",
+            "a search ends with at least one formula",
             found=", ".join(f"{name} {count}" for name, count in sorted(train.counts.items())) or "no formula",
             where="mining",
             fix="a larger budget, or a wider grammar",
         )
+    places = {expr: k for k, expr in enumerate(alphas)}
+    bases = {
+        name: tuple(dict.fromkeys(places[alpha.expr] for alpha in group)) for name, group in lists.items() if group
+    }
+    return Candidates(tuple(alphas.values()), bases)
+
+
+def choose(
+    found: Candidates, judged: Sequence[Alpha], mining: Mining, *, targets: tuple[Floats, Floats], purge: int
+) -> Chosen:
+    """How formulas become one score: learned on training rows, chosen by what it foretold on later ones.
+
+    `judged` are the candidates with their values on validation rows, `targets` the standardised labels of both parts.
+    Trees take the archive where there is one and stop growing by validation; of the other combiners only the lasso
+    looks at it.
+    """
     choice = mining.choice
     if choice.combiner == "lasso":
-        return _smallest(train, judged, choice)
-    least, later = mining.settings.min_pairs, None
-    evidence = Evidence.of([train.filled(alpha) for alpha in alphas], train.target)
-    if choice.combiner == "gbdt":
-        known = np.isfinite(labels.values)
-        later = Evidence.of(judged, standard_target(labels.values, known, least=least))
+        return _smallest(found, judged, choice)
+    base = "archive" if choice.combiner == "gbdt" and "archive" in found.bases else next(iter(found.bases))
+    at = found.bases[base]
+    evidence = Evidence.of([found.alphas[k] for k in at], targets[0])
+    later = Evidence.of([judged[k] for k in at], targets[1]) if choice.combiner == "gbdt" else None
     terms = replace(choice.terms, seed=mining.seed)
     made = combine(choice.combiner, evidence, terms=terms, purge=purge, held=later)
-    tried = Tried(len(alphas), terms.l1, len(made.used), train.pool.ic, float("nan"))
-    return Chosen(made, tried, (tried,))
+    tried = Tried(base, len(at), terms.l1, len(made.used), float("nan"), float("nan"))
+    return Chosen(replace(made, used=tuple(at[k] for k in made.used)), tried, (tried,))
 
 
-def _smallest(train: Session, judged: Sequence[Alpha], choice: Choice) -> Chosen:
-    """The size and penalty whose weights foretold best on validation rows; of equal ones the smallest."""
-    alphas = train.pool.alphas
-    gram, b = train.pool.correlations, np.array([alpha.ic for alpha in alphas])
-    z = np.stack([np.asarray(alpha.z) for alpha in judged])
-    products = np.stack([np.asarray(alpha.b) for alpha in judged])
-    sizes = sorted({min(size, len(alphas)) for size in choice.sizes})
-    found: list[tuple[Tried, tuple[int, ...], Floats]] = []
-    for l1 in choice.l1:
-        for members, weights in _nested(gram, b, sizes, l1=l1):
-            kept = tuple(member for member, weight in zip(members, weights, strict=True) if weight)
-            held = weights[weights != 0.0]
-            if not kept:
-                continue
-            at = list(kept)
-            inside = float(held @ b[at] / np.sqrt(held @ gram[np.ix_(at, at)] @ held))
-            tried = Tried(len(members), l1, len(kept), inside, _composite_ic(held, z[at], products[at]))
-            found.append((tried, kept, held))
-    if not found:
+def _smallest(found: Candidates, judged: Sequence[Alpha], choice: Choice) -> Chosen:
+    """The base, size and penalty whose weights foretold best on validation rows; of equal ones the smallest."""
+    made = [one for base in found.bases for one in _lassos(found, judged, choice, base)]
+    if not made:
         raise DataError(
             "some penalty leaves a weight", found=f"l1 {choice.l1}", where="choice.l1", fix="allow a smaller penalty"
         )
-    found.sort(key=lambda one: (one[0].size, -one[0].l1))
-    best = max(found, key=lambda one: one[0].valid_ic if np.isfinite(one[0].valid_ic) else -np.inf)
-    return Chosen(Combination("lasso", best[1], tuple(best[2].tolist())), best[0], tuple(one[0] for one in found))
+    made.sort(key=lambda one: (one[0].size, -one[0].l1))
+    best = max(made, key=lambda one: one[0].valid_ic if np.isfinite(one[0].valid_ic) else -np.inf)
+    return Chosen(Combination("lasso", best[1], best[2]), best[0], tuple(one[0] for one in made))
+
+
+def _lassos(
+    found: Candidates, judged: Sequence[Alpha], choice: Choice, base: str
+) -> Iterator[tuple[Tried, tuple[int, ...], tuple[float, ...]]]:
+    at = np.array(found.bases[base])
+    gram, b = Evidence.of([found.alphas[k] for k in at]).means()
+    z = np.stack([np.asarray(judged[k].z) for k in at])
+    products = np.stack([np.asarray(judged[k].b) for k in at])
+    sizes = sorted({min(size, len(at)) for size in choice.sizes})
+    for l1 in choice.l1:
+        for members, weights in _nested(gram, b, sizes, l1=l1):
+            kept = np.array(members)[weights != 0.0]
+            held = weights[weights != 0.0]
+            if not len(kept):
+                continue
+            inside = float(held @ b[kept] / np.sqrt(held @ gram[np.ix_(kept, kept)] @ held))
+            valid = _composite_ic(held, z[kept], products[kept])
+            tried = Tried(base, len(members), l1, len(kept), inside, valid)
+            yield tried, tuple(int(k) for k in at[kept]), tuple(held.tolist())
 
 
 def _nested(gram: Floats, b: Floats, sizes: Sequence[int], *, l1: float) -> Iterator[tuple[list[int], Floats]]:

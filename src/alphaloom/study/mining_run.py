@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from alphaloom.mining import Budget, Pool, Session
+from alphaloom.mining.combiners import Evidence
 from alphaloom.mining.mined_files import MinedPool
 from alphaloom.panel import Panel
 from alphaloom.signal import forward_returns
 from alphaloom.study.description import describe, fingerprint, toml_text
-from alphaloom.study.mining_choice import Chosen, choose
+from alphaloom.study.mining_choice import Chosen, candidates, choose
 from alphaloom.study.mining_measures import Desk, alpha_row, coefficients, mimicking_turnover, traded
 from alphaloom.study.mining_result import (
     POOL,
@@ -93,20 +94,21 @@ def _concluded(
         start_row=parts.valid.start,
         settings=mining.settings,
     )
-    alphas = session.pool.alphas
+    found = candidates(session, max(mining.pool.capacity, mining.choice.terms.boosting.top))
+    alphas = found.alphas
     judged = judge.judge([alpha.expr for alpha in alphas])
-    chosen = choose(session, judged, mining, labels=labels[parts.valid.start :], purge=parts.purge)
+    targets = session.target, judge.target
+    chosen = choose(found, judged, mining, targets=targets, purge=parts.purge)
     used, weights = list(chosen.combination.used), chosen.combination.weights
     rows = [
-        alpha_row(
-            alphas[k], judged[k], weight=weight, units=known.units, turned=mimicking_turnover(session.filled(alphas[k]))
-        )
+        alpha_row(alphas[k], judged[k], weight=weight, units=known.units, turned=mimicking_turnover(alphas[k]))
         for k, weight in zip(used, weights, strict=True)
     ]
+    gram = Evidence.of([alphas[k] for k in used]).means()[0]
     formulas = [str(alpha.expr) for alpha in alphas]
     pool = pool_of(mining, formulas, chosen.combination, evaluations=session.evaluations, data=source)
     signal = pool_signal(pool, known, parts.valid, threads=mining.settings.threads)
-    found, daily = coefficients(
+    measured, daily = coefficients(
         signal, labels[parts.valid.start :], min_pairs=mining.settings.min_pairs, seed=mining.seed
     )
     desk = Desk(mining.allocator, mining.market, mining.cash)
@@ -114,13 +116,13 @@ def _concluded(
     result = MiningResult(
         mining.name,
         {},
-        _facts(mining, known, session, parts=parts, chosen=chosen) | {"data": source},
+        _facts(mining, known, session, parts=parts, chosen=chosen) | {"data": source, "similarity": _similarity(gram)},
         rows,
-        session.pool.correlations[np.ix_(used, used)],
+        gram,
         [tried._asdict() for tried in chosen.tried],
         dict(sorted(session.counts.items())),
         _curve(session),
-        {**found, "book": money},
+        {**measured, "book": money},
         {"time": signal.times, **daily, **days},
     )
     return result, pool
@@ -148,14 +150,12 @@ def _facts(mining: Mining, known: Panel, session: Session, *, parts: Parts, chos
         "trials": mining.trials,
         "clip": mining.settings.clip,
         "periods_per_year": known.periods_per_year,
-        "similarity": _similarity(session, chosen),
     }
 
 
-def _similarity(session: Session, chosen: Chosen) -> float | None:
-    at = list(chosen.combination.used)
-    rho = np.abs(session.pool.correlations[np.ix_(at, at)])
-    off = rho[~np.eye(len(at), dtype=bool)]
+def _similarity(gram: Any) -> float | None:
+    """The mean size of mutual coefficients."""
+    off = np.abs(gram[~np.eye(len(gram), dtype=bool)])
     return float(off.mean()) if off.size else None
 
 

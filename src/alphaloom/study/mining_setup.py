@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -12,8 +12,9 @@ from alphaloom.errors import DataError
 from alphaloom.factors import Expr
 from alphaloom.factors.grammar import ALPHA2, Grammar, Units
 from alphaloom.market import Market
-from alphaloom.mining import Budget, Pool, Session, Settings
+from alphaloom.mining import Budget, Pool, Settings
 from alphaloom.mining.combiners import CombinerKind, Terms
+from alphaloom.mining.learner import Miner
 from alphaloom.panel import Panel
 from alphaloom.portfolio import TopDrop
 from alphaloom.roles import Allocator
@@ -23,12 +24,6 @@ from alphaloom.units import standard_unit
 __all__ = ["Choice", "GrammarChoice", "Miner", "Mining", "Placebo", "PoolChoice"]
 
 Names = Literal["riskminer", "alphagen", "alpha2"]
-
-
-class Miner(Protocol):
-    """A search: a frozen dataclass whose `mine` writes formulas until the session's budget is gone."""
-
-    def mine(self, session: Session) -> None: ...
 
 
 @dataclass(frozen=True)
