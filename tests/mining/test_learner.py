@@ -131,6 +131,15 @@ def test_what_the_miner_ranked_itself_is_tried_too(panel):
     assert [len(snapshot) for snapshot in done.snapshots] == [1, 2]
 
 
+def test_trees_take_the_formulas_with_the_best_coefficients(panel):
+    learner = replace(SMALL, combiner="gbdt", sizes=(2,), snapshots=1)
+    done = learner.searched(panel[:200], Market())
+    members = [done.session.known[expr] for expr in done.snapshots[-1]]
+    best = sorted(members, key=lambda alpha: -abs(alpha.ic))[:2]
+    made = learner.fit(panel[:200], Market())
+    assert set(made.pool.formulas) == {str(alpha.expr) for alpha in best}
+
+
 def test_a_planted_formula_is_what_comes_out(panel):
     texts = ("close / ts_mean(close, 5)", "volume / delay(volume, 5)", "high / low")
     planted = evaluate_one(texts[1], panel)[5:]
@@ -151,6 +160,8 @@ def test_a_search_that_finds_nothing_says_so(panel):
         replace(SMALL, miner=Offers(("sign(close)", "close / close"))).fit(panel[:200], Market())
     with pytest.raises(DataError, match="dates to judge"):
         SMALL.fit(panel[:60], Market())
+    with pytest.raises(SolveError, match="outcome lies in the training slice"):
+        replace(SMALL, valid=0.02).fit(panel[:200], Market())
 
 
 def test_fields_that_the_panel_lacks_are_left_out_and_noted(panel):

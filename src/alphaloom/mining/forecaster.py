@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alphaloom.factors import FactorSet
 from alphaloom.market import Market
 from alphaloom.mining.combiners import tree_scores
 from alphaloom.mining.mined_files import MinedPool, read_pool
@@ -32,7 +33,7 @@ class MinedForecaster:
     threads: int = 1
 
     @property
-    def factors(self) -> Any:
+    def factors(self) -> FactorSet:
         """The formulas that are read."""
         return self.pool.factors
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol, get_args
 
 import numpy as np
@@ -16,7 +17,7 @@ from alphaloom.market import Market
 from alphaloom.mining.combiners import Combination, CombinerKind, Evidence, Terms, combine
 from alphaloom.mining.forecaster import MinedForecaster
 from alphaloom.mining.mined_files import MinedPool
-from alphaloom.mining.pool import Alpha, Pool
+from alphaloom.mining.pool import Alpha, Pool, lasso
 from alphaloom.mining.random_search import RandomSearch
 from alphaloom.mining.scaling import member_values, standard_target
 from alphaloom.mining.session import Budget, Session, Settings
@@ -48,9 +49,10 @@ class Mined:
     `valid`. The miner sees the first alone, as a panel that ends there. The pool is kept at `snapshots` points of the
     search, and what the miner itself ranked best is one more; on the last rows each is judged with its largest `sizes`
     formulas under each of `combiner` (the lasso with each of `l1`), and what had the highest mean coefficient is used.
-    The weights stay those of the searched rows. Rows before the grammar's `max_lookback` warm windows up.
-    `capacity` bounds the pool of the search, whose penalty is the first of `l1`; `evaluations` is its budget. A field
-    of the grammar that the panel lacks is left out.
+    The weights stay those of the searched rows; trees stop growing on the last. Rows before the grammar's
+    `max_lookback` warm windows up. `capacity` bounds the pool of the search, whose penalty is the first of `l1`;
+    `evaluations` is its budget. `l1` and `seed` take the place of those in `terms`. A field of the grammar that the
+    panel lacks is left out.
     Raises: DataError for settings out of range or a slice too short to search; SolveError where nothing was found.
     """
 
@@ -167,18 +169,17 @@ class Mined:
         cut = self.cut(train)
         target = done.session.target
         for snapshot in done.snapshots:
-            alphas = [done.session.filled(_bare(expr)) for expr in snapshot]
-            evidence = Evidence.of(alphas, target)
+            evidence = Evidence.of([done.session.filled(_bare(expr)) for expr in snapshot], target)
             judge = _Judge(self, snapshot, train, market, cut)
             for kind, terms, size in self._choices(len(snapshot)):
-                chosen = _largest(evidence, size, terms.l1)
+                chosen = _leading(evidence, size, kind, terms.l1)
                 try:
                     made = combine(
                         kind,
                         evidence.at(chosen),
                         terms=terms,
                         purge=self.horizon + _lag(market),
-                        held=judge.evidence.at(chosen),
+                        held=judge.evidence.at(chosen) if kind == "gbdt" else None,
                     )
                 except SolveError:
                     continue  # too few rows for trees, or weights of nothing
@@ -229,8 +230,15 @@ class _Judge:
         self._z, self._known = member_values(factors, self._view, clip=clip, least=least, threads=settings.threads)
         self._target = learner._target(self._view, market)
         self._least = least
+        if not np.isfinite(self._target[self._cut :]).any():
+            raise SolveError(
+                "validation needs dates whose outcome lies in the training slice",
+                found=f"{len(train) - cut} bars, horizon {learner.horizon}",
+                where="Mined.valid",
+                fix="train on more bars, validate on more, or lower the horizon",
+            )
 
-    @property
+    @cached_property
     def evidence(self) -> Evidence:
         """The judging rows as combiners read them."""
         z, target = self._z[:, self._cut :], self._target[self._cut :]
@@ -246,12 +254,11 @@ class _Judge:
         return pool, float(known.mean()) if len(known) else 0.0
 
 
-def _largest(evidence: Evidence, size: int, l1: float) -> list[int]:
-    """The formulas with the largest weights, in their order."""
-    from alphaloom.mining.pool import lasso
-
-    weights = lasso(*evidence.means(), l1=l1)
-    return sorted(int(k) for k in np.argsort(-np.abs(weights), kind="stable")[:size])
+def _leading(evidence: Evidence, size: int, kind: CombinerKind, l1: float) -> list[int]:
+    """The formulas that go on, in their order: those with the largest weights, or coefficients where trees follow."""
+    gram, b = evidence.means()
+    worth = b if kind == "gbdt" else lasso(gram, b, l1=l1)
+    return sorted(int(k) for k in np.argsort(-np.abs(worth), kind="stable")[:size])
 
 
 def _bare(expr: Expr) -> Alpha:
