@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +21,26 @@ from numpy.typing import NDArray
 from alphaloom.errors import GrammarError, UnitError
 from alphaloom.factors.dimension import Dimension
 from alphaloom.factors.expr import Expr
-from alphaloom.factors.ops import BY_NAME, Operator
+from alphaloom.factors.grammar_closing import Closing
+from alphaloom.factors.grammar_items import (
+    ARITY,
+    CONSTANT,
+    LEAST_WINDOW,
+    MOST_EXPONENT,
+    NO_TWINS,
+    Slot,
+    Stack,
+    Token,
+    kind_of,
+    typed,
+)
+from alphaloom.factors.ops import BY_NAME
 from alphaloom.panel import Panel
 from alphaloom.units import Unit, standard_unit
 
-__all__ = ["ALPHA2", "ALPHAGEN", "RISKMINER", "Exponents", "Grammar", "State", "Token", "Units", "takes_twins"]
+__all__ = ["ALPHA2", "ALPHAGEN", "RISKMINER", "Exponents", "Grammar", "State", "Token", "Units"]
 
 Units = Literal["safe", "paper", "off"]
-TokenKind = Literal["feature", "constant", "window", "unary", "binary", "rolling", "pair", "end"]
-# V, C or D; exponents of price and share; depth; look-back or window; a bare field's number, from 1.
-Slot = tuple[str, float, float, int, int, int]
-Stack = tuple[Slot, ...]
 Exponents = tuple[float, float]
 
 _BINARY = ("add", "sub", "mul", "div", "maximum", "minimum")
@@ -50,35 +59,8 @@ ALPHAGEN: tuple[str, ...] = (
 )
 _FEATURES = ("open", "high", "low", "close", "volume", "vwap")
 _CONSTANTS = (-30.0, -10.0, -5.0, -2.0, -1.0, -0.5, -0.01, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-_LEAST_WINDOW = {"delay": 1, "delta": 1, "ts_skew": 4, "ts_kurt": 4, "ts_cov": 3, "ts_corr": 3}
-# The same operand twice gives a constant or nothing new.
-_NO_TWINS = frozenset(("sub", "div", "maximum", "minimum", "ts_corr"))
-_MOST_EXPONENT = 2.0
-_CONSTANT: Slot = ("C", 0.0, 0.0, 0, 0, 0)
-_NEVER = 1_000_000
 # What is remembered of stacks is dropped beyond this many, so that a search of days does not fill the memory.
 _MOST_KEPT = 400_000
-
-
-class Token(NamedTuple):
-    """One action: an operator, a field, a constant, a window, or the end."""
-
-    kind: TokenKind
-    name: str
-    value: float = 0.0
-
-    def __str__(self) -> str:
-        return self.name if self.kind in ("feature", "end") or self.kind in _ARITY else f"{self.value:g}"
-
-    @property
-    def arity(self) -> int:
-        """How many items of the stack an operator takes; 0 for all else."""
-        return _ARITY.get(self.kind, 0)
-
-
-# A token, and the numbers of all that are as legal as it is wherever it stands.
-_Group = tuple[Token, NDArray[np.int64]]
-_ARITY: dict[str, int] = {"unary": 1, "binary": 2, "rolling": 2, "pair": 3}
 
 
 @dataclass(frozen=True)
@@ -119,14 +101,9 @@ class Grammar:
     @staticmethod
     def alpha2(*, paper: bool = False) -> Grammar:
         """Alpha2's operators with few constants; as printed, units need only agree."""
-        return Grammar(
-            ALPHA2,
-            constants=(0.01, 0.5, 1.0, 2.0),
-            windows=(5, 10, 20, 30, 40),
-            max_tokens=40,
-            max_depth=8,
-            units="paper" if paper else "safe",
-        )
+        units: Units = "paper" if paper else "safe"
+        windows, constants = (5, 10, 20, 30, 40), (0.01, 0.5, 1.0, 2.0)
+        return Grammar(ALPHA2, constants=constants, windows=windows, max_tokens=40, max_depth=8, units=units)
 
     def __post_init__(self) -> None:
         for name in ("operators", "features", "constants", "windows"):
@@ -134,7 +111,7 @@ class Grammar:
         if self.units not in get_args(Units):
             raise GrammarError("units are safe, paper or off", found=self.units, where="Grammar.units")
         for name in self.operators:
-            if name not in BY_NAME or not _kind_of(BY_NAME[name]):
+            if name not in BY_NAME or not kind_of(BY_NAME[name]):
                 raise GrammarError(
                     "a grammar's operators take series and windows", found=name, where="Grammar.operators"
                 )
@@ -153,7 +130,7 @@ class Grammar:
     @cached_property
     def tokens(self) -> tuple[Token, ...]:
         """All actions; a token's place is its number, the end is the last."""
-        found = [Token(kind, name) for name in self.operators if (kind := _kind_of(BY_NAME[name]))]
+        found = [Token(kind, name) for name in self.operators if (kind := kind_of(BY_NAME[name]))]
         found += [Token("feature", name) for name in self.features]
         found += [Token("window", str(window), float(window)) for window in self.windows]
         found += [Token("constant", f"{value:g}", float(value)) for value in self.constants]
@@ -164,8 +141,8 @@ class Grammar:
         return {}
 
     @cached_property
-    def _needs(self) -> dict[tuple[object, ...], int]:
-        return {}
+    def _closing(self) -> Closing:
+        return Closing(self)
 
     @cached_property
     def _rules(self) -> dict[tuple[object, ...], tuple[float, float] | None]:
@@ -179,7 +156,7 @@ class Grammar:
     @cached_property
     def shortest(self) -> int:
         """The tokens, the end included, that the shortest formula takes."""
-        return 1 + min(self._need((self._leaf(name),)) for name in self.features)
+        return 1 + min(self._closing.need((self._leaf(name),)) for name in self.features)
 
     def supported_by(self, panel: Panel) -> Grammar:
         """The same grammar over those of its fields that the panel has.   Raises: GrammarError where none is left."""
@@ -192,7 +169,7 @@ class Grammar:
             if self.tokens[number].kind == "end":
                 break
             # Miners never write two constants side by side; `2 - 1 / x` is spelt so and is a formula all the same.
-            paired = self.tokens[number].kind == "constant" and state._stack[-1:] == (_CONSTANT,)
+            paired = self.tokens[number].kind == "constant" and state._stack[-1:] == (CONSTANT,)
             if not paired and not state.legal()[number]:
                 raise GrammarError("a token must be legal where it stands", found=self.tokens[number], where=str(state))
             state = state._paired(number) if paired else state.push(number)
@@ -220,7 +197,7 @@ class Grammar:
 
     def unit_after(self, name: str, args: Sequence[Exponents | None]) -> Exponents | None:
         """The exponents of an operator's result over values (a constant is None); None where units forbid it."""
-        slots: list[Slot] = [_CONSTANT if arg is None else ("V", *arg, 0, 0, 0) for arg in args]
+        slots: list[Slot] = [CONSTANT if arg is None else ("V", *arg, 0, 0, 0) for arg in args]
         windows = sum(argument.kind == "window" for argument in BY_NAME[name].arguments)
         return self._unit(name, (*slots, *(("D", 0.0, 0.0, 0, 5, 0),) * windows))
 
@@ -230,7 +207,7 @@ class Grammar:
 
     def windows_of(self, name: str) -> tuple[int, ...]:
         """The windows that an operator may have."""
-        return tuple(window for window in self.windows if window >= _LEAST_WINDOW.get(name, 2))
+        return tuple(window for window in self.windows if window >= LEAST_WINDOW.get(name, 2))
 
     @cached_property
     def _places(self) -> dict[tuple[str, float], int]:
@@ -284,7 +261,7 @@ class Grammar:
             unit = BY_NAME[name].unit_rule(dims).unit
         except UnitError:
             return None
-        small = max(abs(unit.price), abs(unit.share)) <= _MOST_EXPONENT
+        small = max(abs(unit.price), abs(unit.share)) <= MOST_EXPONENT
         return (float(unit.price), float(unit.share)) if small else None
 
     def _after(self, stack: Stack, token: Token, twins: bool = False) -> Stack | None:
@@ -295,105 +272,24 @@ class Grammar:
         if kind in ("feature", "constant"):
             if top is not None and (top[0] == "D" or (kind == "constant" and top[0] == "C")):
                 return None
-            return (*stack, self._leaf(token.name) if kind == "feature" else _CONSTANT)
+            return (*stack, self._leaf(token.name) if kind == "feature" else CONSTANT)
         if kind == "window":
             return (*stack, ("D", 0.0, 0.0, 0, int(token.value), 0)) if top is not None and top[0] == "V" else None
-        count = _ARITY[kind]
+        count = ARITY[kind]
         args = stack[-count:]
-        if len(args) < count or not _typed(kind, args) or (twins and token.name in _NO_TWINS):
+        if len(args) < count or not typed(kind, args) or (twins and token.name in NO_TWINS):
             return None
         reach = max(slot[4] for slot in args if slot[0] != "D")
         if args[-1][0] == "D":
             window = args[-1][4]
             reach += window if token.name in ("delay", "delta") else window - 1
-            if window < _LEAST_WINDOW.get(token.name, 2):
+            if window < LEAST_WINDOW.get(token.name, 2):
                 return None
         depth = 1 + max(slot[3] for slot in args)
         unit = self._unit(token.name, args)
         if unit is None or depth > self.max_depth or reach > self.max_lookback:
             return None
         return (*stack[:-count], ("V", *unit, depth, reach, 0))
-
-    def _need(self, stack: Stack) -> int:
-        """How many tokens, the end included, some way to finish from here takes; a very large number where none is.
-
-        The ways that are looked at never use an operand twice where that is forbidden, so each can really be gone.
-        """
-        # Look-back matters to windows alone, and a way to finish opens no new one.
-        differ = len(stack) > 1 and not _may_be_twins(stack[-1], stack[-2])
-        key = (differ, *((*slot[:4], slot[4] if stack[-1][0] == "D" else 0) for slot in stack))
-        if key not in self._needs:
-            self._needs[key] = _NEVER  # while it is being found: a way never comes back to where it began
-            self._needs[key] = self._sought(stack)
-        return self._needs[key]
-
-    def _sought(self, stack: Stack) -> int:
-        if self._ends(stack):
-            return 1
-        least, top = _NEVER, stack[-1]
-        if top[0] == "D" or len(stack) > 1:
-            twins = top[0] != "D" and _may_be_twins(top, stack[-2])
-            for token, _ in self._alike[top[0] == "D"]:
-                if token.name != "ts_corr" and not (twins and token.name in _NO_TWINS):
-                    after = self._after(stack, token)
-                    least = min(least, 1 + self._need(after)) if after else least
-            return least
-        for token, _ in self._alike[2]:
-            after = self._after(stack, token)
-            least = min(least, 1 + self._need(after)) if after and after[-1][1:3] != top[1:3] else least
-        for after in self._joined(stack):
-            least = min(least, 2 + self._need(after))
-        return least
-
-    def _joined(self, stack: Stack) -> Iterable[Stack]:
-        """What one more field and a product or quotient, or a percentile over time, make of a single item."""
-        seen: set[tuple[object, ...]] = set()
-        for name in self.features:
-            leaf = self._leaf(name)
-            kind = (leaf[1:3], _may_be_twins(stack[0], leaf))
-            if kind in seen:
-                continue
-            seen.add(kind)
-            for token, _ in self._alike[0]:
-                if not (kind[1] and token.name in _NO_TWINS):
-                    after = self._after((*stack, leaf), token)
-                    if after and (stack[0][0] == "C" or after[-1][1:3] != stack[0][1:3]):
-                        yield after
-
-    @cached_property
-    def _alike(self) -> tuple[tuple[_Group, ...], ...]:
-        """Operators of which one stands for all: binary ones, those over a window, unary ones."""
-        found: tuple[dict[tuple[object, ...], list[int]], ...] = ({}, {}, {})
-        places = {"binary": 0, "rolling": 1, "pair": 1, "unary": 2}
-        for number, token in enumerate(self.tokens):
-            if token.kind in places:
-                operator = BY_NAME[token.name]
-                facts = (operator.unit_rule, operator.family == "cross", _LEAST_WINDOW.get(token.name, 2))
-                special = token.name if token.name in ("log", "ts_corr", "delay", "delta") else ""
-                key = (token.kind, *facts, token.name in _NO_TWINS, special)
-                found[places[token.kind]].setdefault(key, []).append(number)
-        return tuple(tuple((self.tokens[k[0]], np.array(k)) for k in groups.values()) for groups in found)
-
-    def _groups(self, top: Slot | None) -> tuple[_Group, ...]:
-        """What may come after a stack with this top, alike tokens together."""
-        key = (top[0], top[5]) if top else ("", 0)
-        if key not in self._grouped:
-            binary, windowed, unary = self._alike
-            leaves: dict[tuple[object, ...], list[int]] = {}
-            for number, token in enumerate(self.tokens):
-                if token.kind == "feature":
-                    leaf = self._leaf(token.name)
-                    leaves.setdefault((leaf[1:3], leaf[5] == key[1]), []).append(number)
-                elif token.kind in ("constant", "window"):
-                    leaves.setdefault((token.kind, token.value if token.kind == "window" else 0), []).append(number)
-            items = tuple((self.tokens[k[0]], np.array(k)) for k in leaves.values())
-            known = {"": items, "C": items + binary, "D": windowed, "V": items + unary + binary}
-            self._grouped[key] = known[key[0]]
-        return self._grouped[key]
-
-    @cached_property
-    def _grouped(self) -> dict[tuple[str, int], tuple[_Group, ...]]:
-        return {}
 
 
 class State:
@@ -428,8 +324,7 @@ class State:
     def legal(self) -> NDArray[np.bool_]:
         """Which tokens may come next; read-only.   Shape: (A,)."""
         grammar = self.grammar
-        if len(grammar._needs) > _MOST_KEPT:
-            grammar._needs.clear()
+        if len(grammar._memo) > _MOST_KEPT or grammar._closing.trim():
             grammar._memo.clear()
         widest = max(grammar.windows, default=0)
         # Look-back matters where the widest window could pass the limit; elsewhere all are one.
@@ -446,10 +341,10 @@ class State:
 
     def _allowed(self) -> NDArray[np.bool_]:
         grammar, (pair, below) = self.grammar, self._twins()
-        mask = np.zeros(len(grammar.tokens), dtype=np.bool_)
-        for token, numbers in grammar._groups(self._stack[-1] if self._stack else None):
+        mask, most = np.zeros(len(grammar.tokens), dtype=np.bool_), self.left - 1
+        for token, numbers in grammar._closing.groups(self._stack[-1] if self._stack else None):
             after = grammar._after(self._stack, token, below if token.kind == "pair" else pair)
-            if after is not None and grammar._need(after) <= self.left - 1:
+            if after is not None and grammar._closing.closes(after, most):
                 mask[numbers] = True
         mask[-1] = grammar._ends(self._stack) and self.left >= 1
         mask.flags.writeable = False
@@ -466,43 +361,14 @@ class State:
         elif token.kind in ("constant", "window"):
             exprs = (*self._exprs, Expr.number(token.value))
         else:
-            count = _ARITY[token.kind]
+            count = ARITY[token.kind]
             exprs = (*self._exprs[:-count], Expr.call(token.name, *self._exprs[-count:]))
         return State(grammar, (*self.tokens, number), stack, exprs, self.limit)
 
     def _paired(self, number: int) -> State:
         """The episode with a constant after a constant."""
         exprs = (*self._exprs, Expr.number(self.grammar.tokens[number].value))
-        return State(self.grammar, (*self.tokens, number), (*self._stack, _CONSTANT), exprs, self.limit)
+        return State(self.grammar, (*self.tokens, number), (*self._stack, CONSTANT), exprs, self.limit)
 
     def __str__(self) -> str:
         return " ".join(str(self.grammar.tokens[number]) for number in self.tokens) or "BEG"
-
-
-def takes_twins(name: str) -> bool:
-    """False for an operator that says nothing of the same operand twice."""
-    return name not in _NO_TWINS
-
-
-def _kind_of(operator: Operator) -> TokenKind | Literal[""]:
-    kinds: dict[tuple[str, ...], TokenKind] = {
-        ("series",): "unary",
-        ("series", "series"): "binary",
-        ("series", "window"): "rolling",
-        ("series", "series", "window"): "pair",
-    }
-    return kinds.get(tuple(argument.kind for argument in operator.arguments), "")
-
-
-def _may_be_twins(left: Slot, right: Slot) -> bool:
-    """False where two items of the stack are certainly not the same formula."""
-    if left[0] != "V" or right[0] != "V":
-        return False
-    return left[1:4] == right[1:4] and left[5] == right[5]
-
-
-def _typed(kind: TokenKind, args: Stack) -> bool:
-    letters = "".join(slot[0] for slot in args)
-    if kind == "binary":
-        return letters in ("VV", "VC", "CV")
-    return letters == {"unary": "V", "rolling": "VD", "pair": "VVD"}[kind]
