@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from alphaloom.errors import AlphaloomError, ConfigError, DataError
 from alphaloom.factors import load_library
 from alphaloom.factors.grammar import Grammar
 from alphaloom.mining import MinedPool
 from alphaloom.mining.combiners import Boosting, Dynamic, Evidence, Terms, combine
-from alphaloom.mining.mined_files import load_pool
+from alphaloom.mining.mined_files import load_pool, read_pool
 
 FORMULAS = ("ts_mean(close, 5) / close", "rank(volume / ts_mean(volume, 20))", "-log(open / close)")
 POOL = MinedPool(
@@ -55,6 +57,23 @@ def test_a_saved_pool_is_the_same_pool(pool, tmp_path):
     assert again.text == pool.text == path.read_text(encoding="utf-8")
     assert MinedPool.load(path, grammar=pool.grammar) == pool
     assert [item.name for item in path.parent.iterdir()] == ["pool.toml"]
+
+
+WORDS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    WORDS,
+    WORDS,
+    st.lists(WORDS, max_size=3),
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=3),
+)
+def test_any_words_and_numbers_read_back(miner, data, notes, weights):
+    pool = replace(POOL, miner=miner, data=data, notes=tuple(notes), weights=tuple(weights))
+    again = read_pool(pool.text)
+    assert again == pool
+    assert again.text == pool.text
 
 
 def test_the_same_file_is_a_formula_library(tmp_path):

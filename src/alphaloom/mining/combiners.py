@@ -124,8 +124,15 @@ class Evidence:
 
     def means(self, rows: NDArray[np.intp] | None = None) -> tuple[Floats, Floats]:
         """Mean inner products with each other and with the target over some live dates.   Shape: (K, K), (K,)."""
-        chosen = self.live if rows is None else rows
-        return self.products[chosen].mean(axis=0), self.b[chosen].mean(axis=0)
+        if rows is not None:
+            return self.products[rows].mean(axis=0), self.b[rows].mean(axis=0)
+        gram, b = self._sums
+        return gram / len(self.live), b / len(self.live)
+
+    @cached_property
+    def _sums(self) -> tuple[Floats, Floats]:
+        # Dates on which nothing speaks add nothing.
+        return self.products.sum(axis=0), self.b.sum(axis=0)
 
     def at(self, columns: Sequence[int]) -> Evidence:
         """The same dates with some of the formulas."""
