@@ -22,7 +22,7 @@ from alphaloom.signal import Signal, Target, forward_returns
 from alphaloom.study.directory import RunDirectory
 from alphaloom.study.mining_measures import Desk, coefficients, neutral_returns, traded
 from alphaloom.study.mining_placebo import at_budget, band, luck, placebo_pool, trial_returns
-from alphaloom.study.mining_result import POOL, READS, MiningResult, load_mining, test_reads, write_holdout
+from alphaloom.study.mining_result import ARCHIVE, POOL, READS, MiningResult, load_mining, test_reads, write_holdout
 from alphaloom.study.mining_search import pool_signal
 from alphaloom.study.mining_setup import Mining
 from alphaloom.study.mining_split import Parts
@@ -123,14 +123,10 @@ def _write_down(directory: Path, result: MiningResult, stamp: str) -> tuple[Mapp
 
 def _archive(directory: Path, count: int) -> list[tuple[str, float]]:
     """Distinct valid formulas of the search, evenly from the best to the worst by |IC|, the best included."""
-    import pyarrow.parquet as pq
+    from alphaloom.study.tables import columns_of
 
-    head = json.loads((directory / "search" / "checkpoint.json").read_text(encoding="utf-8"))
-    rows = pq.read_table(directory / "search" / head["files"]["known"]).to_pydict()
-    usable = [
-        (text, ic) for text, ic, fault in zip(rows["formula"], rows["ic"], rows["fault"], strict=True) if not fault
-    ]
-    usable.sort(key=lambda one: (-abs(one[1]), one[0]))
+    columns = columns_of((directory / ARCHIVE).read_bytes())[0]
+    usable = [(str(text), float(ic)) for text, ic in zip(columns["formula"], columns["ic"], strict=True)]
     if len(usable) <= count:
         return usable
     return [usable[k] for k in np.unique(np.linspace(0, len(usable) - 1, count).round().astype(int))]

@@ -19,7 +19,7 @@ __all__ = ["MiningResult", "claim_search", "load_mining", "read_json", "write_ho
 
 Columns = Mapping[str, NDArray[Any]]
 SETTINGS, OWNER, RESULT, TIMINGS = "mining.toml", "provenance.json", "result.json", "timings.json"
-HOLDOUT, READS, POOL = "holdout.json", "test_reads.jsonl", "pool.toml"
+HOLDOUT, READS, POOL, ARCHIVE = "holdout.json", "test_reads.jsonl", "pool.toml", "archive.parquet"
 
 
 @dataclass(frozen=True, eq=False)

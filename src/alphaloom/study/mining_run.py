@@ -18,6 +18,7 @@ from alphaloom.study.description import describe, fingerprint, toml_text
 from alphaloom.study.mining_choice import Chosen, candidates, choose
 from alphaloom.study.mining_measures import Desk, alpha_row, coefficients, mimicking_turnover, traded
 from alphaloom.study.mining_result import (
+    ARCHIVE,
     POOL,
     RESULT,
     MiningResult,
@@ -52,6 +53,8 @@ def run_mining(
     search's own checkpoints and `timings.json`, which hold seconds.
     Raises: DataError, FormulaError, GrammarError for what cannot be searched.
     """
+    from alphaloom.study.tables import parquet_bytes
+
     tell = progress or (lambda stage, done, total: None)
     whole, notes = mining.prepared(panel)
     parts = mining.parts(whole)
@@ -73,11 +76,18 @@ def run_mining(
     result, pool = _concluded(mining, known, session, parts=parts, source=panel.source)
     result = replace(result, config=config or describe(bare), notes=notes)
     pool.save(directory / POOL)
+    folder.write(ARCHIVE, parquet_bytes(_archive(session)))
     timings = {"seconds": session.seconds, "curve": [[point[0], point[1]] for point in session.curve]}
     write_timings(timings, directory)
     write_mining(result, folder)
     tell("validation", 1, 1)
     return load_mining(directory)
+
+
+def _archive(session: Session) -> dict[str, Any]:
+    """Every usable formula with values of its own, the highest |IC| first: what the count of trials stands on."""
+    usable = sorted((-abs(alpha.ic), str(expr), alpha.ic) for expr, alpha in session.known.items() if alpha.valid)
+    return {"formula": np.array([text for _, text, _ in usable], object), "ic": np.array([ic for *_, ic in usable])}
 
 
 def _concluded(
