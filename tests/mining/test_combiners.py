@@ -229,6 +229,13 @@ def test_dynamic_keeps_every_formula_and_its_rule(given):
     assert found.dynamic == Dynamic(window=40)
 
 
+@pytest.mark.parametrize("kind", ["mse", "lasso", "icir", "lcb", "ridge_wf"])
+def test_formulas_that_say_nothing_get_no_weight(given, kind):
+    _, alphas = given
+    mute = [Alpha(a.expr, 0.0, 0.0, 1.0, "", a.z, np.zeros(S)) for a in alphas]
+    assert combine(kind, mute).used == ()
+
+
 def test_a_standard_target_is_that_of_the_members():
     random = np.random.default_rng(0)
     returns = random.normal(size=(5, 12))

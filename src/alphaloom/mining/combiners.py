@@ -271,6 +271,8 @@ def _ascended(evidence: Evidence, start: Floats, goal: Callable[[float, float], 
 
     grams, b = evidence.products[evidence.live], evidence.b[evidence.live]
     S, K = b.shape
+    if not np.abs(start).max() > 0.0:
+        return start  # nothing foretells the target: there is no direction to go
 
     def away(w: Floats) -> tuple[float, Floats]:
         pulled = (grams.reshape(S * K, K) @ w).reshape(S, K)
