@@ -18,6 +18,8 @@ CATALOG: dict[str, dict[str, tuple[str, str]]] = {
     "system": {
         "factor_model": ("alphaloom.systems", "FactorModel"),
         "multi_factor": ("alphaloom.systems", "MultiFactor"),
+        "riskminer": ("alphaloom.systems", "RiskMinerSystem"),
+        "alpha2": ("alphaloom.systems", "Alpha2System"),
         "increase_alpha": ("alphaloom.systems", "IncreaseAlpha"),
     },
     "learner": {
@@ -51,6 +53,7 @@ CATALOG: dict[str, dict[str, tuple[str, str]]] = {
         "riskminer": ("alphaloom.mining.riskminer", "RiskMiner"),
         "alpha2": ("alphaloom.mining.alpha2", "Alpha2"),
         "genetic": ("alphaloom.mining.genetic", "GeneticProgramming"),
+        "ppo": ("alphaloom.mining.ppo", "PPO"),
         "linear_alphas": ("alphaloom.mining.linear", "LinearAlphas"),
     },
     "policy": {
