@@ -39,8 +39,9 @@ def _compared(values: Grid, target: Grid, out: Grid) -> None:
     S, N = values.shape
     for t in range(S):
         x, y, to = values[t], target[t], out[t]
+        # A number less itself is 0 where it is known and finite, and NaN where it is not.
         for j in range(N):
-            to[j] = x[j] if (x[j] - x[j] == 0.0) & (y[j] == y[j]) else np.nan
+            to[j] = x[j] + ((x[j] - x[j]) + np.float32(y[j] - y[j]))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
