@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from alphaloom.metrics import inference
+from alphaloom.study.curves import index_curve
 from alphaloom.study.earning import luck
 
 
@@ -23,3 +24,13 @@ def test_a_slow_riskless_rate_does_not_stretch_the_blocks_of_the_interval() -> N
 
     # A steady rate of the same mean has no memory at all; the interval around the ratio must be the same.
     assert interval(rate) == pytest.approx(interval(np.full(800, rate.mean())), abs=0.02)
+
+
+def test_an_index_that_stops_before_the_panel_does_is_no_benchmark(make_panel):
+    panel = make_panel(60, 5)
+    level = np.linspace(100.0, 120.0, 60)
+    gap, ended = level.copy(), level.copy()
+    gap[30:40] = np.nan
+    ended[40:] = np.nan
+    assert index_curve(panel.replace(series={"index": gap}), 1.0) is not None
+    assert index_curve(panel.replace(series={"index": ended}), 1.0) is None

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 INDEX = "index"
+_STALE = 5
 _INDEX_SERIES = ("index", "benchmark")
 _UNKNOWN = "unknown"
 
@@ -96,14 +97,14 @@ def index_curve(panel: Panel, cash: float) -> Floats | None:
     """What the cash would have become in the index, without any cost; None when the panel has no usable index.
 
     Time: the curve starts with the first row of the panel.
-    Missing: a bar without a level keeps the level of the bar before; a first bar without a level, or a level that is
-    not positive, makes the index unusable.
+    Missing: a bar without a level keeps the level of the bar before; a first bar without a level, a level that is not
+    positive, or an index that stops more than 5 bars before the panel does makes it unusable: a flat line is no index.
     """
     level = index_level(panel)
     if level is None:
         return None
     known = np.isfinite(level)
-    if not known[0] or (level[known] <= 0.0).any():
+    if not known[0] or (level[known] <= 0.0).any() or not known[-_STALE:].any():
         return None
     carried = level[np.maximum.accumulate(np.where(known, np.arange(len(level)), 0))]
     return np.asarray(cash * carried / carried[0])

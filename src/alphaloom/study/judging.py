@@ -217,7 +217,8 @@ def _plan_notes(study: Study, panel: Panel, *, walk: Walk) -> list[str]:
         notes.append(
             "benchmark index: the panel's index without any cost, which nobody could have earned exactly"
             if usable
-            else "benchmark index: left out, since a level is missing on the first test bar or is not positive"
+            else "benchmark index: left out, since a level is missing on the first test bar or on the last ones, or is "
+            "not positive"
         )
     if level is not None or "vix" in panel.series:
         notes.append("regimes: a bar's return belongs to the state of the market at the close before it")

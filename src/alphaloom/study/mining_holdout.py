@@ -135,21 +135,27 @@ def _archive(directory: Path, count: int) -> list[tuple[str, float]]:
 def _deflated(result: MiningResult, trials: Mapping[str, Any], neutral: Any, reads: int) -> dict[str, Any]:
     """The chance that the score's neutral book is better than the best of so many worthless trials.
 
-    The trials are the formulas' own neutral books before costs, so it is the score's neutral book that is judged.
+    The trials are the formulas' own neutral books before costs, so it is the score's neutral book that is judged: once
+    with the spread that worthless trials have, and once with that of the formulas that were tried.
     """
     count = max(int(result.facts["distinct"]), 1) * int(result.facts["trials"]) * reads
     returns = np.asarray(neutral, dtype=np.float64)
     spread = float(returns.std(ddof=1)) if len(returns) > 2 else 0.0
-    found: dict[str, Any] = {"count": count, "deflated_sharpe": None}
-    if trials.get("variance") is None or spread <= 0:
+    found: dict[str, Any] = {"count": count, "deflated_sharpe": None, "deflated_by_spread": None}
+    if spread <= 0:
         return found
     centred = (returns - returns.mean()) / returns.std()
-    value = deflated_sharpe(
-        float(returns.mean()) / spread,
-        count=len(returns),
-        trials=float(count),
-        variance=float(trials["variance"]),
-        skew=float((centred**3).mean()),
-        kurtosis=float((centred**4).mean()),
-    )
-    return {**found, "deflated_sharpe": value if np.isfinite(value) else None}
+    shape = {"skew": float((centred**3).mean()), "kurtosis": float((centred**4).mean())}
+    # Worthless trials of this length spread by 1 / (n - 1); what was really tried may spread more, by skill or luck.
+    spreads = {"deflated_sharpe": 1.0 / (len(returns) - 1), "deflated_by_spread": trials.get("variance")}
+    for name, variance in spreads.items():
+        if variance is not None:
+            value = deflated_sharpe(
+                float(returns.mean()) / spread,
+                count=len(returns),
+                trials=float(count),
+                variance=float(variance),
+                **shape,
+            )
+            found[name] = value if np.isfinite(value) else None
+    return found
