@@ -196,7 +196,8 @@ def cards(result: MiningResult) -> list[tuple[str, str, str]]:
         (
             "Deflated Sharpe",
             number_text(trials["deflated_sharpe"], "probability"),
-            f"of {trials['count']:,} trials, neutral book",
+            f"{trials['count']:,} trials, neutral book; {number_text(trials['deflated_by_spread'], 'probability')} by "
+            "their own spread",
         ),
         ("Overfitting (PBO)", number_text(trials["pbo"], "percent"), f"{trials['archive']} formulas, before the test"),
         ("Looks at the test", f"{test['reads']:,}", "the first one alone is fresh"),
