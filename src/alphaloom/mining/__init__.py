@@ -6,10 +6,12 @@ from alphaloom.mining.genetic import GeneticProgramming
 from alphaloom.mining.learner import Mined
 from alphaloom.mining.mined_files import MinedPool
 from alphaloom.mining.pool import Alpha, Pool
+from alphaloom.mining.ppo import PPO
 from alphaloom.mining.random_search import RandomSearch
 from alphaloom.mining.session import Budget, Session, Settings
 
 __all__ = [
+    "PPO",
     "Alpha",
     "Budget",
     "GeneticProgramming",
