@@ -25,7 +25,10 @@ THEMES = {  # rooms with more than twelve things to offer keep them in public mo
     "study": {"arena", "controls", "directions", "mining", "serving"},
     "backtest": {"resume"},
     "nn": {"losses"},
-    "mining": {"alpha2", "combiners", "forecaster", "identity", "learner", "mined_files", "pool", "programs", "riskminer", "scaling", "session"},
+    "mining": {
+        *("alpha2", "combiners", "forecaster", "identity", "islands", "learner", "mined_files", "pool", "programs"),
+        *("riskminer", "scaling", "session"),
+    },
 }
 FORBIDDEN_NAMES = {
     "utils",

@@ -47,7 +47,7 @@ class Settings:
     min_coverage: float = 0.6
     min_days: float = 0.95
     threads: int = 1
-    cache_bytes: int = 1 << 30
+    cache_bytes: int = 512 << 20
     note_every: int = 50
     keep_seconds: float | None = None
 
