@@ -8,6 +8,7 @@ from alphaloom.mining.mined_files import MinedPool
 from alphaloom.mining.pool import Alpha, Pool
 from alphaloom.mining.ppo import PPO
 from alphaloom.mining.random_search import RandomSearch
+from alphaloom.mining.riskminer import RiskMiner
 from alphaloom.mining.session import Budget, Session, Settings
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "MinedPool",
     "Pool",
     "RandomSearch",
+    "RiskMiner",
     "Session",
     "Settings",
 ]

@@ -41,6 +41,7 @@ class RiskMiner:
     "printed" or "centred"; `optimiser`, its `rate`, `entropy`, `gradient` (greatest length, 0: any), `importance`
     (greatest weight of an episode for having been chosen by the tree, 0: off), `batch` episodes a step. Its net has an
     `embedding`, `layers` cells of `width` and layers of `hidden` units; `end_bias` is what the end's logit begins with.
+    With `vary_length` the most tokens of an iteration's formulas are drawn, so that short ones are tried in earnest.
     A checkpoint is written every `keep_every` iterations.
     """
 
@@ -73,6 +74,7 @@ class RiskMiner:
     embedding: int | None = None
     hidden: tuple[int, ...] | None = None
     end_bias: float | None = None
+    vary_length: bool | None = None
     torch_threads: int | None = None
     keep_every: int | None = None
 

@@ -48,6 +48,7 @@ class Plan:
     embedding: int = 64
     hidden: tuple[int, ...] = (32, 32)
     end_bias: float = 2.0
+    vary_length: bool = True
     torch_threads: int = 1
     keep_every: int = 1
 
@@ -93,5 +94,6 @@ PLANS = {
         batch=1,
         layers=4,
         end_bias=0.0,
+        vary_length=False,
     ),
 }

@@ -95,10 +95,14 @@ class Hunt:
         self.rewards = Rewards(plan, session)
         self.end = len(session.grammar.tokens) - 1
         self.tree: Tree | None = None
+        self._limit = session.grammar.max_tokens
 
     def iteration(self) -> list[Episode]:
         """One iteration's episodes; fewer where the budget ends."""
         self.rewards.begin()
+        if self.plan.vary_length:
+            grammar = self.session.grammar
+            self._limit = int(self.session.rng.integers(grammar.shortest, grammar.max_tokens + 1))
         episodes: list[Episode] = []
         self.tree = None if self.plan.search == "policy" else self._planted()
         while len(episodes) < self.plan.simulations and not self.session.spent:
@@ -121,7 +125,7 @@ class Hunt:
         return total / max(int(self.tree.root.visits.sum()), 1)
 
     def _planted(self) -> Tree:
-        plan, root = self.plan, Node(self.session.grammar.start())
+        plan, root = self.plan, Node(self.session.grammar.start(self._limit))
         tree = Tree(
             root,
             exploration=plan.exploration,
@@ -147,7 +151,7 @@ class Hunt:
     def _fresh(self, count: int) -> list[_Lane]:
         """Trials of the policy alone."""
         hidden, logits = self.reader.start(count)
-        lanes = [_Lane(Episode([]), None, self.session.grammar.start()) for _ in range(count)]
+        lanes = [_Lane(Episode([]), None, self.session.grammar.start(self._limit)) for _ in range(count)]
         masks = np.stack([lane.state.legal() for lane in lanes])
         self._written(lanes, hidden, probabilities(logits, masks))
         return lanes
@@ -222,6 +226,7 @@ class Hunt:
                 seen |= {form} if form is not None else set()
                 final = judged[expr].alpha
             episode.rewards.append(gain)
+        episode.rewards += [0.0] * (len(episode.tokens) - len(episode.rewards))
         episode.end = self.rewards.end(final) if final is not None else 0.0
         if self.tree is not None:
             self.tree.backup(episode.path, sum(episode.rewards[len(episode.path) :]) + episode.end)
