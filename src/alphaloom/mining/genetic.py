@@ -54,8 +54,9 @@ class GeneticProgramming:
     Shares of operators that do not sum to 1 leave the rest to copies; `replace` is the chance that a point mutation
     changes a token. `depth`: operators of the first formulas on top of each other, at least and at most.
     Of a budget too small for 20 generations of `population` a twentieth is the population (at least 20), and the
-    tournament shrinks by the same factor. `generations` of 0 runs until the budget is gone. `batch` formulas have
-    their values in memory at a time; results do not depend on it.
+    tournament shrinks by the same factor (to 2 at least); where a search goes on with more, it grows again.
+    `generations` of 0 runs until the budget is gone. `batch` formulas have their values in memory at a time; results do
+    not depend on it.
     """
 
     profile: Profile = "safe"
@@ -121,7 +122,6 @@ class _Run:
 
     def state(self) -> dict[str, Any]:
         return {
-            "size": self.size,
             "generation": self.generation,
             "idle": self.idle,
             "people": [list(one.tokens) for one in self.people],
@@ -131,7 +131,7 @@ class _Run:
 
     def _recall(self, state: dict[str, Any]) -> None:
         grammar, session = self.session.grammar, self.session
-        self.size, self.generation, self.idle = state["size"], state["generation"], state["idle"]
+        self.generation, self.idle = state["generation"], state["idle"]
         people = [genome(grammar, grammar.decode(tokens)) for tokens in state["people"]]
         self.people = [one for one in people if one is not None]
         self.fitness = np.asarray(state["fitness"])
@@ -152,6 +152,8 @@ class _Run:
 
     def _judged(self, part: Sequence[Genome], fresh: list[Entry]) -> Floats:
         """The fitness of some formulas; what may come into the hall is added to `fresh`."""
+        if self.session.spent:  # a limit in seconds can be reached within a generation
+            return np.zeros(len(part))
         alphas = self.session.judge([one.expr for one in part])
         if self.miner.profile == "paper":
             # The published code does not know that other formulas have the same values.

@@ -32,7 +32,7 @@ class PPO:
     published, 20 in later work.
     A rollout is about `steps` steps in `environments` at a time; `epochs` passes over it in minibatches of about
     `batch` steps. `threads` are those of the network's arithmetic. A checkpoint is written after every `keep_every`
-    rollouts. `batch_judged` formulas have their values in memory at a time.
+    rollouts, and when the session's clock asks for one. `batch_judged` formulas have their values in memory at a time.
     """
 
     profile: Profile = "safe"

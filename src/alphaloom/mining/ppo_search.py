@@ -42,7 +42,7 @@ class Search:
             before = session.evaluations
             self.once()
             self.idle = 0 if session.evaluations > before else self.idle + 1
-            if self.rollouts % self.settings.keep_every == 0:
+            if self.rollouts % self.settings.keep_every == 0 or session.due:
                 session.checkpoint(self.state())
         session.note()
         session.checkpoint(self.state())
