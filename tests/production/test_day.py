@@ -13,10 +13,11 @@ from alphaloom.backtest import backtest
 from alphaloom.data import EmbeddedMarket, simulate
 from alphaloom.errors import ConfigError, DataError
 from alphaloom.factors import load_library
-from alphaloom.forecast import Ridge
+from alphaloom.forecast import ReturnScale, Ridge
 from alphaloom.market import Market
 from alphaloom.panel import Panel
 from alphaloom.portfolio import EqualWeight, MovingAverageCross, Threshold, TopK
+from alphaloom.portfolio.optimise import Limits, MeanVariance
 from alphaloom.production import DailyRun, Desk, Guards, PaperBroker, run_day
 from alphaloom.signal import Signal
 from alphaloom.study import Study, WalkForward, load_run
@@ -66,6 +67,11 @@ STUDIES = {
     "equal_weight": (EqualWeight(every=7), None),
     "cross": (MovingAverageCross(fast=5, slow=30, every=3), None),
     "learned_policy": (Losers(), None),
+    # Expected returns and an optimiser that reads the book: nothing of one day's solution may reach the next.
+    "optimised": (
+        ReturnScale(ridge()),
+        MeanVariance(window=60, limits=Limits(cap=0.3, turnover=0.4), every=3, fallback="relax"),
+    ),
 }
 
 
@@ -106,7 +112,8 @@ def policy_of(study, panel, run):
         work = FoldWork(study.learner, panel, study.market)
         return switching(panel, folds, policies=[work(fold).made for fold in folds])
     signal = stored_signal(run, panel.times[study.plan.start :], assets=panel.assets)
-    return study.allocator.policy(dataclasses.replace(signal, horizon=3))
+    kind = "return" if isinstance(study.learner, ReturnScale) else "score"
+    return study.allocator.policy(dataclasses.replace(signal, horizon=3, kind=kind))
 
 
 def replay(run, study, panel, rows, *, guards=None):
@@ -144,6 +151,9 @@ def test_sixty_days_are_the_back_test_to_the_bit(panel, tmp_path, kind):
     days = replay(run, study, panel, range(START, START + 60))
     assert sum(len(day.orders) for day in days) > 5
     assert_equals_back_test(days, study, panel, run, START)
+    if kind == "optimised":
+        assert sum(day.counts["policy.solves"] for day in days) == 20
+        assert not any(day.counts["policy.infeasible"] + day.counts["policy.failed"] for day in days)
 
 
 @pytest.mark.slow
