@@ -82,7 +82,9 @@ def test_a_tiny_study_finds_nothing_in_noise(name):
     assert result.summary["rank_ic_mean"]["low"] < 0.0 < result.summary["rank_ic_mean"]["high"]
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*riskminer*.toml")) + sorted(CONFIGS.glob("*alpha2*.toml")), ids=str)
+@pytest.mark.parametrize(
+    "path", sorted(CONFIGS.glob("*riskminer*.toml")) + sorted(CONFIGS.glob("*alpha2*.toml")), ids=str
+)
 def test_shipped_configurations_are_read_and_written_back(path):
     if "[miner]" in path.read_text():
         return
