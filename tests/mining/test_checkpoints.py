@@ -173,3 +173,11 @@ def _draw(mine: Session):
     from alphaloom.mining.random_search import random_formula
 
     return random_formula(mine.grammar, mine.rng)
+
+
+def test_a_search_that_is_done_stands_where_it_stood(panel, tmp_path):
+    def files():
+        RandomSearch(batch=8).mine(session(panel, directory=tmp_path))
+        return {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    assert files() == files()

@@ -88,7 +88,7 @@ def _taken(x: Grid, y: Grid, low: float, high: float, kept: Grid, known: Grid) -
     """The values that count within their limits, 0 for the others, and 1 where they count."""
     n = 0
     for j in range(len(x)):
-        v = np.float64(x[j])
+        v: Any = np.float64(x[j])
         counts = (v - v == 0.0) & (y[j] == y[j])
         v = low if v < low else v
         v = high if v > high else v

@@ -273,6 +273,8 @@ class Session:
 
     def note(self) -> None:
         """Add a point to the curve: evaluations, seconds, best coefficient, the pool's, distinct valid formulas."""
+        if self.curve and self.curve[-1][0] == self.evaluations:
+            self.curve.pop()  # a search that was done already and is asked again says the same once more
         self.curve.append((self.evaluations, self.seconds, self._best, self.pool.ic, len(self._prints)))
         self._progress(self._line(), min(self.evaluations, self.budget.evaluations), self.budget.evaluations)
 
