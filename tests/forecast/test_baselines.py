@@ -90,3 +90,14 @@ def test_faults_show_at_construction():
             make()
     with pytest.raises(DataError):
         MacroLogistic(strength=0.0)
+
+
+def test_a_series_that_begins_after_the_training_slice_is_left_out_with_a_note(make_panel):
+    panel = make_panel(200, 6)
+    vix = 20.0 + np.random.default_rng(0).normal(size=200)
+    late = np.where(np.arange(200) < 150, np.nan, 100.0)
+    known = panel.replace(series={"vix": vix, "dollar": late})
+    fitted = MacroLogistic().fit(known[:140], Market())
+    assert fitted.series == ("vix",)
+    assert "dollar" in fitted.notes[0]
+    assert np.isfinite(fitted.predict(known[:140]).values[-1]).all()

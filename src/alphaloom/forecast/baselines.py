@@ -113,6 +113,7 @@ class MacroLogistic:
     Reads, as far as the panel has such series: the index's return over `window` bars, the level of `volatility`,
     and the levels of `term` (10-year less 2-year yield), `credit` (a credit spread) and `dollar`, and the change of
     each over the window. Without an index the members' mean return stands in.
+    Missing: a series that is not known on half of the training bars is left out, with a note.
     Time: inputs are standardised on the training slice; the label is the sign of the members' mean outcome over
     `horizon` bars.
     Raises: SolveError when the training slice holds no rise or no fall.
@@ -141,7 +142,7 @@ class MacroLogistic:
         """The line that the training slice gives."""
         from sklearn.linear_model import LogisticRegression
 
-        used = tuple(name for name in self.series if name in train.series)
+        used = tuple(name for name in self.series if name in train.series and _mostly_known(train.series[name]))
         x = _macro(train, used, self.window)
         earned = forward_returns(train, market, horizon=self.horizon).values
         counted = np.isfinite(earned) & train.member
@@ -160,7 +161,8 @@ class MacroLogistic:
         spread = np.where(spread > 1e-12, spread, 1.0)
         fitted = LogisticRegression(C=self.strength, max_iter=1000).fit((x[rows] - centre) / spread, rose)
         absent = [name for name in self.series if name not in used]
-        notes = (f"macro series that the panel lacks, left out: {', '.join(absent)}",) if absent else ()
+        said = f"macro series not known on half of the training bars, left out: {', '.join(absent)}"
+        notes = (said,) if absent else ()
         slopes = fitted.coef_[0] / spread
         intercept = float(fitted.intercept_[0] - slopes @ centre)
         return MacroForecaster(used, self.window, tuple(map(float, slopes)), intercept, self.horizon, notes)
@@ -199,6 +201,10 @@ class MacroForecaster:
         """Twice the chance of a rise less one, the same for every member.   Shape: (T, N)."""
         said = np.tanh(0.5 * (_macro(panel, self.series, self.window) @ np.array(self.slopes) + self.intercept))
         return _spoken(panel, np.broadcast_to(said[:, None], panel.shape), self.horizon, "macro_logistic")
+
+
+def _mostly_known(series: Floats) -> bool:
+    return bool(np.isfinite(series).mean() >= 0.5)
 
 
 def _macro(panel: Panel, used: tuple[str, ...], window: int) -> Floats:
