@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from alphaloom.factors import Expr, fields_of
 from alphaloom.factors.canonical import canonical
+from alphaloom.mining.signs import settle_signs
 
 __all__ = ["Fingerprints", "is_constant", "root_form", "root_sign"]
 
@@ -23,7 +24,8 @@ _BUCKET = 1e-4
 def root_form(expr: Expr) -> Expr:
     """The canonical form without what a pool's weight or a standardisation undoes at the root.
 
-    A sign, a factor other than 0 and an added constant go.
+    A sign, a factor other than 0 and an added constant go, and so does what a positive value makes idle inside: its
+    sign, its size, the larger of it and a negative number.
     """
     return _rooted(expr)[0]
 
@@ -35,7 +37,7 @@ def root_sign(expr: Expr) -> float:
 
 @lru_cache(maxsize=1 << 15)
 def _rooted(expr: Expr) -> tuple[Expr, float]:
-    found, sign = canonical(expr), 1.0
+    found, sign = canonical(settle_signs(expr)), 1.0
     while True:
         inner = _stripped(found)
         if inner is None:

@@ -74,7 +74,7 @@ def run_mining(
     mining.miner.mine(session)
     tell("validation", 0, 1)
     result, pool = _concluded(mining, known, session, parts=parts, source=panel.source)
-    result = replace(result, config=config or describe(bare), notes=notes)
+    result = replace(result, config=config or describe(bare), notes=(*panel.notes, *notes))
     pool.save(directory / POOL)
     folder.write(ARCHIVE, parquet_bytes(_archive(session)))
     timings = {"seconds": session.seconds, "curve": [[point[0], point[1]] for point in session.curve]}
