@@ -172,7 +172,7 @@ def test_ten_thousand_formulas_there_and_back():
 
 def test_spelt_formulas_become_programs_where_two_registers_do():
     programs, random, fits = KNOWN["safe"], np.random.default_rng(0), 0
-    for _ in range(300):
+    for _ in range(120):
         made = random_formula(Grammar.alpha2(), random)
         try:
             numbers = programs.encode(made)
@@ -180,7 +180,7 @@ def test_spelt_formulas_become_programs_where_two_registers_do():
             continue
         fits += 1
         assert canonical(programs.decode(numbers)) == canonical(made)
-    assert fits > 30
+    assert fits > 15
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from alphaloom.mining.alpha2 import Alpha2
 from alphaloom.mining.genetic import GeneticProgramming
 from alphaloom.mining.learner import Mined
 from alphaloom.mining.mined_files import MinedPool
@@ -14,6 +15,7 @@ from alphaloom.mining.session import Budget, Session, Settings
 __all__ = [
     "PPO",
     "Alpha",
+    "Alpha2",
     "Budget",
     "GeneticProgramming",
     "Mined",

@@ -2,8 +2,9 @@
 
 Source: Alpha2, arXiv:2406.16505, and what its authors' public skeleton shows. Deviations, in `safe` alone: coefficients
 without sign; formulas that a split would change are worth nothing on the way; progressive widening; values scaled to
-those seen in the tree, without which a policy that has learned drowns them; besides a game's result the best formulas
-that its search judged are archived, since a processor plays few games.
+those seen in the tree, without which a policy that has learned drowns them; how long a program may be is drawn for
+each game; every operator starts as likely as the next; besides a game's result the best formulas that its search judged
+are archived, since a processor plays few games.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Alpha2:
     net: NetSettings | None = None
     replay: int = 1000
     start_games: int = 10
-    lessons: int = 32
+    lessons: int = 8
     torch_threads: int = 1
     keep_every: int = 1
 
@@ -93,11 +94,13 @@ class Alpha2:
             best=self.best,
             opened=None if paper else 64,
             scaled=not paper,
+            even=not paper,
         )
 
     def temperature(self, steps: int) -> float:
         """How evenly moves are drawn after so many steps of the network."""
-        return next((heat for until, heat in _TEMPERATURES if steps < until), _COLDEST)
+        published = next((heat for until, heat in _TEMPERATURES if steps < until), _COLDEST)
+        return published if self.profile == "paper" else min(published, 0.5)
 
     def mine(self, session: Session) -> None:
         """Search until the budget is gone; goes on from the session's checkpoint."""

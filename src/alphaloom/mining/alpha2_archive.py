@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphaloom.factors import Expr, parse
-from alphaloom.mining.identity import root_form
 from alphaloom.mining.pool import Alpha
 from alphaloom.mining.session import Session
 
@@ -24,6 +23,8 @@ __all__ = ["Archive"]
 
 # The standard error of a similarity near 0 is 1 / sqrt of this: 0.016.
 CELLS = 4096
+# Beyond the limit by this much, the sampled similarity alone refuses a formula.
+_SLACK = 0.05
 
 
 class Archive:
@@ -46,7 +47,6 @@ class Archive:
         self._members: list[Alpha] = []
         self._gram = np.zeros((0, 0))
         self._sketches: dict[Expr, NDArray[np.float16]] = {}
-        self._seen: dict[Expr, Expr] = {}
         self._worth: dict[Expr, float] = {}
         known = np.flatnonzero(np.isfinite(session.target))
         self._cells = known if len(known) <= CELLS else np.sort(np.random.default_rng(0).choice(known, CELLS, False))
@@ -75,15 +75,13 @@ class Archive:
 
         What the budget does not allow any more is worth 0, and sets `exhausted`.
         """
-        ask = [expr for expr in dict.fromkeys(exprs) if expr not in self._seen]
-        for expr, alpha in zip(ask, self.session.judge(ask), strict=True):
+        found = self.session.judge(exprs)
+        for alpha in found:
             if alpha.fault == "budget":
                 self.exhausted = True
-                continue
-            self._seen[expr] = alpha.expr
-            if alpha.valid and alpha.expr not in self._sketches:
-                self._sketch(alpha)
-        return [self._seen[expr] if expr in self._seen else root_form(expr) for expr in exprs]
+            elif alpha.valid and alpha.expr not in self._sketches:
+                self._sketch(self.session.filled(alpha))
+        return [alpha.expr for alpha in found]
 
     def worth(self, form: Expr) -> float:
         """(1 - MaxCorr) * IC beside the present members; 0 for what is faulty, a duplicate or not judged."""
@@ -91,6 +89,11 @@ class Archive:
         if found is None:
             found = self._worth[form] = self._measured(form)
         return found
+
+    def useless(self, form: Expr) -> bool:
+        """True for a formula of equal values, or with the values of another one."""
+        known = self.session.known.get(form)
+        return known is not None and known.fault in ("constant", "duplicate")
 
     def _measured(self, form: Expr) -> float:
         alpha = self.session.known.get(form)
@@ -124,11 +127,13 @@ class Archive:
         taken: list[Alpha] = []
         left = [form for form in dict.fromkeys(forms) if self._good(form)]
         while left and len(taken) < most:
-            ordered = sorted(left, key=lambda form: (-abs(self.worth(form)), str(form)))
-            left = [form for form in ordered if abs(self.worth(form)) > 0.0]
+            # Values are made again for those alone that the sampled cells do not rule out.
+            left = [form for form in left if self._most(self._near(self._sketches[form])) <= self.most_alike + _SLACK]
             if not left:
                 break
-            alpha = self._tried(left.pop(0))
+            best = min(left, key=lambda form: (-abs(self.worth(form)), str(form)))
+            left.remove(best)
+            alpha = self._tried(best)
             if alpha is not None:
                 taken.append(alpha)
         return taken
@@ -137,6 +142,7 @@ class Archive:
         alpha = self.session.known.get(form)
         if alpha is None or not alpha.valid or abs(alpha.ic) < self.least_ic:
             return False
+        self.worth(form)  # so that its cells are there
         return all(form is not member.expr for member in self._members)
 
     def _tried(self, form: Expr) -> Alpha | None:

@@ -44,9 +44,9 @@ class Game:
     searches: tuple[Search, ...]
 
 
-def replayed(programs: Programs, numbers: Sequence[int]) -> tuple[Program, ...]:
+def replayed(programs: Programs, limit: int, numbers: Sequence[int]) -> tuple[Program, ...]:
     """All states of a program, from the empty one to the end."""
-    states = [programs.start()]
+    states = [programs.start(limit)]
     for number in numbers:
         states.append(states[-1].push(int(number)))
     return tuple(states)
@@ -92,6 +92,7 @@ class Replay:
         forms = ["" if form is None else str(form) for game in self.games for form in game.forms]
         return {
             "game_forms": forms,
+            "game_limits": [game.programs[0].limit for game in self.games],
             "game_lengths": [len(line) for line in numbers],
             "game_searches": [len(game.searches) for game in self.games],
             "game_numbers": np.array([number for line in numbers for number in line], np.int32),
@@ -114,8 +115,9 @@ class Replay:
         forms = [parse(text) if text else None for text in memory["game_forms"]]
         line = place = search = 0
         self.games = []
-        for length, count in zip(memory["game_lengths"], memory["game_searches"], strict=True):
-            states = replayed(self.programs, memory["game_numbers"][line : line + length])
+        sizes = zip(memory["game_limits"], memory["game_lengths"], memory["game_searches"], strict=True)
+        for limit, length, count in sizes:
+            states = replayed(self.programs, int(limit), memory["game_numbers"][line : line + length])
             mine = tuple(forms[place : place + length + 1])
             self.games.append(Game(states, mine, tuple(searches[search : search + count])))
             line, place, search = line + length, place + length + 1, search + count

@@ -48,8 +48,9 @@ class Player:
             before = session.evaluations
             self.done = False
             game = self._game()
-            self._keep(game)
-            if game is not None:
+            taken = self._keep(game)
+            # A policy taught by games that found nothing repeats them, and those games find nothing again.
+            if game is not None and (taken or self.miner.signed):
                 self.replay.add(game)
                 self._teach()
             idle = 0 if session.evaluations > before else idle + 1
@@ -68,19 +69,23 @@ class Player:
         memory = {"archive": self.archive.memory(), "steps": self.guide.steps, "done": self.done}
         return {**memory, **self.replay.memory(), **self.guide.memory()}
 
-    def _keep(self, game: Game | None) -> None:
-        """Take what the game found into the archive, and offer that to the pool."""
+    def _keep(self, game: Game | None) -> int:
+        """Take what the game found into the archive, and offer that to the pool; how many formulas."""
         result = [] if game is None or game.forms[-1] is None else [game.forms[-1]]
         taken = self.archive.admit(result, 1)
         if self.miner.harvest:
             taken += self.archive.admit(self._judged, self.miner.harvest)
         for alpha in taken:
             self.session.offer(alpha)
+        return len(taken)
 
     def _game(self) -> Game | None:
         """Play one game; None where the budget ended it."""
         self._judged = {}
-        root = Node(self.programs.start())
+        longest = self.programs.max_length
+        if not self.miner.signed:
+            longest = int(self.session.rng.integers(self.programs.shortest, longest + 1))
+        root = Node(self.programs.start(longest))
         tree = Tree(root, self.rules, self.session.rng)
         states, forms, searches = [root.program], [root.form], []
         while not tree.root.program.finished:
@@ -107,6 +112,7 @@ class Player:
         found = self.archive.judge([leaf.program.registers[0].expr for leaf in sound])
         for leaf, form in zip(sound, found, strict=True):
             leaf.form, leaf.worth = form, self.archive.worth(form)
+            leaf.useless = self.archive.useless(form)
             self._judged[form] = None
         return self.guide.ask([leaf.program for leaf in leaves])
 

@@ -21,6 +21,10 @@ from alphaloom.mining.programs import Program
 __all__ = ["Guess", "Node", "Rules", "Tree", "backed_up", "selection_scores"]
 
 Floats = NDArray[np.float64]
+# The part of an even prior that learning does not touch.
+_PLAIN = 0.5
+# The prior that an edge has in the mean, each weighted with its prior, in a tree of scaled values.
+_PULL = 0.1
 
 
 class Guess(NamedTuple):
@@ -45,6 +49,7 @@ class Rules:
     base: float = 20_000.0
     first: float = 1.0
     scaled: bool = True
+    even: bool = True
 
 
 def selection_scores(q: Floats, prior: Floats, visits: NDArray[np.int64], parent: int, rules: Rules) -> Floats:
@@ -62,6 +67,7 @@ def backed_up(reward: float, best: Sequence[float], beta: float) -> float:
 class Node:
     """One state and its edges, the likeliest first; only the first `width` are open.
 
+    `useless`: its formula says nothing, or what another one says already: in `safe` no way goes on from it.
     Shape: `numbers`, `prior`, `visits`, `pending`, `q`, `reward`, `dead` (E,) over the legal instructions.
     """
 
@@ -80,14 +86,26 @@ class Node:
     children: dict[int, Node] = field(default_factory=dict)
     best: dict[int, list[float]] = field(default_factory=dict)
     stuck: bool = False
+    useless: bool = False
 
-    def expand(self, logits: NDArray[np.float32], random: np.random.Generator) -> None:
-        """Give every legal instruction its prior; equal ones stand in random order."""
+    def expand(self, logits: NDArray[np.float32], random: np.random.Generator, *, even: bool = False) -> None:
+        """Give every legal instruction its prior; equal ones stand in random order.
+
+        `even`: without preferences every operator is as likely as the next, however many operands it can have; a part
+        of every prior stays so, and the order is drawn by the priors, so that other edges open in every tree.
+        """
         numbers = np.flatnonzero(self.program.legal())
         shown = logits[numbers].astype(np.float64)
         prior = np.exp(shown - shown.max(initial=0.0))
         prior /= prior.sum()
-        order = np.lexsort((random.random(len(numbers)), -prior))
+        drawn = random.random(len(numbers))
+        order = np.lexsort((drawn, -prior))
+        if even:
+            kinds = self.program.programs.codes[numbers, 0]
+            plain = 1.0 / np.bincount(kinds)[kinds]
+            plain, prior = plain / plain.sum(), prior * plain
+            prior = (1.0 - _PLAIN) * prior / prior.sum() + _PLAIN * plain
+            order = np.argsort(np.log(drawn) / prior, kind="stable")[::-1]  # without replacement, by prior
         E = len(numbers)
         self.numbers, self.prior = numbers[order], prior[order]
         self.visits, self.pending = np.zeros(E, np.int64), np.zeros(E, np.int64)
@@ -148,7 +166,9 @@ class Tree:
                 guess = guesses[id(leaf)]
                 value = guess.value
                 if not leaf.expanded:
-                    leaf.expand(guess.logits, self.random)
+                    leaf.expand(guess.logits, self.random, even=self.rules.even)
+            if leaf.useless and self.rules.scaled and not parent.stuck:
+                parent.dead[k] = True
             parent.reward[k] = leaf.worth - parent.worth
             self._back_up(path, value)
         return len(paths)
@@ -156,7 +176,7 @@ class Tree:
     def begin(self, guess: Guess | None) -> None:
         """Make the root ready for a move: its priors, with noise.   `guess` is needed where it was never seen."""
         if not self.root.expanded and guess is not None:
-            self.root.expand(guess.logits, self.random)
+            self.root.expand(guess.logits, self.random, even=self.rules.even)
         n, rules = len(self.root.numbers), self.rules
         if n > 1 and rules.noise_share > 0.0:
             self.root.stir(self.random.dirichlet(np.full(n, rules.noise)), rules.noise_share)
@@ -211,7 +231,10 @@ class Tree:
         if self.rules.scaled:
             spread = max(self._high - self._low, 1e-12)
             q, low = (q - self._low) / spread, 0.0
-            prior = prior / prior[live[:width]].sum()
+            # The same pull to explore whether a hundred edges are alike or the network prefers three: with priors as
+            # they are, a hundred would have none and three would leave no say to what was found.
+            open_now = prior[live[:width]]
+            prior = prior * (_PULL / (open_now * open_now).sum() * open_now.sum())
         seen = n + pending
         # A visit whose result is not known yet counts as the worst that was seen.
         q = np.where(pending > 0, (q * n + low * pending) / np.maximum(seen, 1), q)

@@ -59,6 +59,10 @@ def written(grammar: Grammar) -> tuple[list[Instruction], list[Expr]]:
             for window in windows:
                 made = Instruction(name, (*operands, *window))
                 form = canonical(as_expr(made))
+                # Prices and volumes are positive: their size is the same, and their sign a constant.
+                positive = name in ("abs", "sign") and operands[0] in series[:-2]
+                if positive and any(grammar.field_unit(operands[0])):
+                    continue
                 if form.op not in ("name", "number") and not is_constant(form):
                     found.setdefault(form, made)
     return list(found.values()), list(found)

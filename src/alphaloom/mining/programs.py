@@ -87,9 +87,14 @@ class Programs:
         numbers = [f"{value:g}" for value in grammar.constants]
         return [*grammar.features, *REGISTERS, *numbers, *(f"window {window}" for window in grammar.windows)]
 
-    def start(self) -> Program:
-        """The program that holds nothing yet."""
-        return Program(self, (), (), ())
+    def start(self, limit: int | None = None) -> Program:
+        """The program that holds nothing yet, of at most `limit` instructions where that is less."""
+        return Program(self, (), (), (), limit=min(limit or self.max_length, self.max_length))
+
+    @cached_property
+    def shortest(self) -> int:
+        """The instructions, Start and End included, that the shortest program takes."""
+        return next(limit for limit in range(3, self.max_length + 1) if self.start(limit).legal().any())
 
     def decode(self, numbers: Iterable[int]) -> Expr:
         """The formula of a program, the end included or not.   Raises: GrammarError for one that cannot be run."""
@@ -159,7 +164,7 @@ class Program:
     has no reason to go on from it. `forms` are the canonical forms of the results so far.
     """
 
-    __slots__ = ("forms", "numbers", "programs", "registers", "repeated")
+    __slots__ = ("forms", "limit", "numbers", "programs", "registers", "repeated")
 
     def __init__(
         self,
@@ -168,14 +173,16 @@ class Program:
         registers: tuple[Register, ...],
         forms: tuple[Expr, ...],
         repeated: bool = False,
+        *,
+        limit: int,
     ) -> None:
         self.programs, self.numbers, self.registers = programs, numbers, registers
-        self.forms, self.repeated = forms, repeated
+        self.forms, self.repeated, self.limit = forms, repeated, limit
 
     @property
     def left(self) -> int:
         """How many instructions may still come, the end included."""
-        return self.programs.max_length - 1 - len(self.numbers)
+        return self.limit - 1 - len(self.numbers)
 
     @property
     def finished(self) -> bool:
@@ -241,7 +248,7 @@ class Program:
         """The program with one more instruction.   Raises: GrammarError for one that cannot be run here."""
         programs, held = self.programs, [register.held for register in self.registers]
         if number == programs.end and self.result is not None and not self.finished:
-            return Program(programs, (*self.numbers, number), self.registers, self.forms)
+            return Program(programs, (*self.numbers, number), self.registers, self.forms, limit=self.limit)
         tables = programs.tables
         unit = -1 if self.finished or number >= programs.end - 1 else int(tables.result(held)[number])
         reads = [] if unit < 0 else [k for k, read in enumerate((tables.first, tables.second)) if read[number]]
@@ -260,7 +267,8 @@ class Program:
             registers = [made] if reads else [*registers, made]
         form = canonical(expr)
         repeated = form.op in ("name", "number") or form in self.forms or is_constant(form)
-        return Program(programs, (*self.numbers, number), tuple(registers), (*self.forms, form), repeated)
+        forms, numbers = (*self.forms, form), (*self.numbers, number)
+        return Program(programs, numbers, tuple(registers), forms, repeated, limit=self.limit)
 
     def __str__(self) -> str:
         return "; ".join(str(self.programs.instructions[number]) for number in self.numbers) or "Start"
