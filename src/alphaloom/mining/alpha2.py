@@ -4,7 +4,8 @@ Source: Alpha2, arXiv:2406.16505, and what its authors' public skeleton shows. D
 without sign; formulas that a split would change are worth nothing on the way; progressive widening; values scaled to
 those seen in the tree, without which a policy that has learned drowns them; how long a program may be is drawn for
 each game; every operator starts as likely as the next; besides a game's result the best formulas that its search judged
-are archived, since a processor plays few games.
+are archived, since a processor plays few games; the network learns from games that found something, and after a game
+that judged hardly anything new comes one without it.
 """
 
 from __future__ import annotations

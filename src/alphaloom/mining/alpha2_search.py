@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from alphaloom.factors import Expr
 from alphaloom.mining.alpha2_archive import Archive
 from alphaloom.mining.alpha2_network import Guide
@@ -34,12 +36,14 @@ class Player:
             session, size=miner.archive, least_ic=miner.least_ic, most_alike=miner.most_alike, signed=miner.signed
         )
         self._judged: dict[Expr, None] = {}
+        # A game that judged hardly anything new is followed by one without the network.
+        self._plain = False
         self.done = False
         if state is not None:
             self.archive.recall(state["archive"])
             self.replay.recall(state)
             self.guide.recall({name: state[name] for name in state if "." in name}, int(state["steps"]))
-            self.done = bool(state["done"])
+            self.done, self._plain = bool(state["done"]), bool(state["plain"])
 
     def run(self) -> None:
         """Search until the budget is gone."""
@@ -53,7 +57,9 @@ class Player:
             if game is not None and (taken or self.miner.signed):
                 self.replay.add(game)
                 self._teach()
-            idle = 0 if session.evaluations > before else idle + 1
+            fresh = session.evaluations - before
+            self._plain = not self.miner.signed and fresh < self.rules.simulations // 4
+            idle = 0 if fresh else idle + 1
             games += 1
             if games % self.miner.keep_every == 0 and not session.spent:
                 session.checkpoint(self._memory())
@@ -66,7 +72,7 @@ class Player:
         session.finds = tuple(self.archive.top(len(self.archive)))
 
     def _memory(self) -> dict[str, Any]:
-        memory = {"archive": self.archive.memory(), "steps": self.guide.steps, "done": self.done}
+        memory = {"archive": self.archive.memory(), "steps": self.guide.steps, "done": self.done, "plain": self._plain}
         return {**memory, **self.replay.memory(), **self.guide.memory()}
 
     def _keep(self, game: Game | None) -> int:
@@ -89,7 +95,7 @@ class Player:
         tree = Tree(root, self.rules, self.session.rng)
         states, forms, searches = [root.program], [root.form], []
         while not tree.root.program.finished:
-            tree.begin(None if tree.root.expanded else self.guide.ask([tree.root.program])[0])
+            tree.begin(None if tree.root.expanded else self._ask([tree.root])[0])
             node = tree.root
             if len(node.numbers) == 1:
                 tree.step(0)
@@ -114,6 +120,12 @@ class Player:
             leaf.form, leaf.worth = form, self.archive.worth(form)
             leaf.useless = self.archive.useless(form)
             self._judged[form] = None
+        return self._ask(leaves)
+
+    def _ask(self, leaves: list[Node]) -> list[Guess]:
+        if self._plain:
+            flat = np.zeros(len(self.programs), np.float32)
+            return [Guess(flat, 0.0) for _ in leaves]
         return self.guide.ask([leaf.program for leaf in leaves])
 
     def _teach(self) -> None:
