@@ -25,6 +25,8 @@ from alphaloom.mining.signs import settle_signs, sign_of
         ("delay(ts_rank(close - open, 5), 2) * -3", -1),
         ("ts_corr(close, volume, 5)", 0),
         ("returns", 0),
+        ("ts_mean(1, 5)", 1),
+        ("delay(-2, 3)", -1),
     ],
 )
 def test_the_sign_that_is_known(text, sign):

@@ -22,6 +22,7 @@ from alphaloom.factors.canonical import canonical
 from alphaloom.factors.grammar import Grammar
 from alphaloom.mining.identity import is_constant
 from alphaloom.mining.program_tables import BY_NAME, REGISTERS, Instruction, Occupied, Tables, as_expr, written
+from alphaloom.mining.signs import settle_signs
 
 __all__ = ["Instruction", "Program", "Programs"]
 
@@ -265,7 +266,7 @@ class Program:
             registers[reads[0]] = made
         else:
             registers = [made] if reads else [*registers, made]
-        form = canonical(expr)
+        form = canonical(settle_signs(expr))
         repeated = form.op in ("name", "number") or form in self.forms or is_constant(form)
         forms, numbers = (*self.forms, form), (*self.numbers, number)
         return Program(programs, numbers, tuple(registers), forms, repeated, limit=self.limit)

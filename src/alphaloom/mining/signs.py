@@ -30,9 +30,9 @@ def sign_of(expr: Expr) -> int:
         return 1 if expr.value in _POSITIVE else 0
     if expr.op in _ABOVE:
         return 1
-    signs = [sign_of(arg) for arg in expr.args if arg.op != "number" or expr.op not in _KEEP]
     if expr.op in _KEEP:
-        return signs[0]
+        return sign_of(expr.args[0])
+    signs = [sign_of(arg) for arg in expr.args]
     if expr.op == "neg":
         return -signs[0]
     if expr.op == "abs":
