@@ -33,7 +33,8 @@ class Alpha2:
     `batch` leaves are judged together. An edge's value is its reward and between mean (`beta`) and largest of the
     `best` highest returns. `archive`, `least_ic`, `most_alike`: what is kept. `harvest`: how many formulas of a game's
     tree are kept beside its result. Training starts after `start_games` and takes `lessons` steps a game. None stands
-    for the profile's value. Afterwards `session.finds` holds the archive, the highest |IC| first; the pool was offered
+    for the profile's value: of `simulations` 25,000 in `paper`, in `safe` 400 or, with less than 20,000 evaluations, a
+    fiftieth of them. Afterwards `session.finds` holds the archive, the highest |IC| first; the pool was offered
     all of it.
     """
 
@@ -84,12 +85,13 @@ class Alpha2:
         """The network's shape."""
         return self.net or (NetSettings.published() if self.profile == "paper" else NetSettings())
 
-    @property
-    def rules(self) -> Rules:
-        """How the tree searches."""
+    def rules(self, evaluations: int = 20_000) -> Rules:
+        """How the tree searches with so large a budget."""
         paper = self.profile == "paper"
+        # With a small budget many short games find more than a few long ones.
+        fitting = min(400, max(40, evaluations // 50))
         return Rules(
-            simulations=self.simulations or (25_000 if paper else 400),
+            simulations=self.simulations or (25_000 if paper else fitting),
             batch=self.batch,
             beta=self.beta,
             best=self.best,

@@ -27,7 +27,8 @@ class Player:
     """One search: the archive, the network and the games, from the session's checkpoint if it has one."""
 
     def __init__(self, miner: Alpha2, session: Session) -> None:
-        self.miner, self.session, self.rules = miner, session, miner.rules
+        self.miner, self.session = miner, session
+        self.rules = miner.rules(session.budget.evaluations)
         self.programs = Programs(session.grammar, miner.length)
         self.guide = Guide(self.programs, miner.network, session.seed)
         self.replay = Replay(self.programs, miner.replay)
