@@ -41,6 +41,11 @@ bench: $(VENV)/.bench  ## every speed claim, measured beside its peer (about hal
 	$(BIN)/python benchmarks/search_speed.py
 	$(BIN)/python benchmarks/neutralise_speed.py
 	$(BIN)/python benchmarks/executor_overhead.py
+	$(BIN)/python benchmarks/minimum_variance_speed.py
+	$(BIN)/python benchmarks/optimiser_speed.py
+	$(BIN)/python benchmarks/directional_speed.py
+	$(BIN)/python benchmarks/training_speed.py
+	$(BIN)/python benchmarks/mining_speed.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
