@@ -175,10 +175,17 @@ FEW = Grammar(
 )
 
 
-def test_a_planted_formula_of_two_operators_is_found(make_panel):
+def test_a_planted_formula_of_two_operators_is_found_more_often_than_at_random(make_panel):
     pytest.importorskip("torch")
-    miner = RiskMiner(simulations=60, width=16, embedding=16)
-    assert evaluations_to_find(make_panel, miner, "ts_mean(close / open, 5)", 3, budget=1200, grammar=FEW) <= 1200
+    terms = {"formula": "ts_mean(close / open, 5)", "budget": 1500, "grammar": FEW}
+    found = {
+        type(miner).__name__: sum(
+            evaluations_to_find(make_panel, miner, seed=seed, **terms) <= 1500 for seed in range(5)
+        )
+        for miner in (RiskMiner(simulations=60, width=16, embedding=16), RandomSearch())
+    }
+    assert found["RiskMiner"] >= 2
+    assert found["RiskMiner"] > found["RandomSearch"]
 
 
 @pytest.mark.slow
