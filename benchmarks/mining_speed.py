@@ -19,13 +19,16 @@ import torch
 from search_speed import DAYS, STOCKS, cold_stream, market
 from unfolded import Unfolded
 
+from alphaloom.factors import parse
 from alphaloom.factors.grammar import Grammar
+from alphaloom.factors.options import Options
 from alphaloom.factors.search import Evaluator
 from alphaloom.mining import Budget, Pool, Session, Settings
 from alphaloom.mining.random_search import RandomSearch, random_formula
 from alphaloom.mining.riskminer import RiskMiner
 
 START, THREADS = 250, 2
+POPULATION = Options(moments="population")
 
 
 class Watch:
@@ -77,9 +80,10 @@ def mined(panel, later, *, evaluations: int, fill: int) -> None:
 
 def against_plain(panel, later, *, count: int) -> None:
     """The cold evaluator against unfolded windows, formula by formula."""
-    formulas = cold_stream(count, seed=11)
+    # Both sides by the mining papers' conventions: exponential means cut at the window, population moments.
+    formulas = [parse(str(formula).replace("ema(", "ema_cut(")) for formula in cold_stream(count, seed=11)]
     plain = Unfolded(panel, later, START)
-    ours = Evaluator(panel, later, start_row=START, cache_bytes=0, threads=THREADS)
+    ours = Evaluator(panel, later, start_row=START, cache_bytes=0, threads=THREADS, options=POPULATION)
     ours.scores(formulas)  # loads or compiles every kernel
     plain.ic(formulas[0])
     with Watch() as slow:

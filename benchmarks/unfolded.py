@@ -132,7 +132,7 @@ WINDOWS = {
     "ts_kurt": lambda w: moment(w, 4),
     "ts_rank": ranked,
     "decay_linear": lambda w: weighted(w, torch.arange(1.0, w.shape[-1] + 1.0)),
-    "ema": ema,
+    "ema_cut": ema,
     "ts_cov": covariance,
     "ts_corr": correlation,
 }
