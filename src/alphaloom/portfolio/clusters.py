@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from alphaloom.errors import DataError
 from alphaloom.market import Book
 from alphaloom.panel import Panel
-from alphaloom.portfolio.covariance import Risk, RiskKind, check_risk, estimate, rows_needed
+from alphaloom.portfolio.covariance import Risk, RiskKind, check_risk, rows_needed
 from alphaloom.portfolio.hierarchical import Linkage, tree_of
-from alphaloom.portfolio.mandate import Tally, find_places
+from alphaloom.portfolio.mandate import Tally, measured
 from alphaloom.portfolio.rows import check_cash, check_count, hold
 
 __all__ = ["ClusteredRisk", "Method", "equal_cluster_risk", "nested_clusters"]
@@ -89,12 +89,10 @@ class ClusteredRisk:
 
     def decide(self, view: Panel, book: Book) -> NDArray[np.float64]:
         """Weights by clusters.   Shape: (N,)."""
-        if not self._told.due(book, self.every) or len(view) <= self.window:
+        due = measured(self, view, book)
+        if due is None:
             return hold(len(view.assets))
-        risk = estimate(self.risk, view, self.window, half_life=self.half_life, factors=self.factors)
-        places = find_places(view, book, self.cash).among(risk.known)
-        if not len(places.columns):
-            return hold(len(view.assets))
+        risk, places = due
         self._told.add("solves")
         method = equal_cluster_risk if self.method == "equal_risk" else nested_clusters
         found = method(risk.part(places.columns), self.clusters, linkage=self.linkage)

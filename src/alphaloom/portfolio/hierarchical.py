@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from alphaloom.errors import DataError
 from alphaloom.market import Book
 from alphaloom.panel import Panel
-from alphaloom.portfolio.covariance import Risk, RiskKind, check_risk, estimate, rows_needed
-from alphaloom.portfolio.mandate import Tally, find_places
+from alphaloom.portfolio.covariance import Risk, RiskKind, check_risk, rows_needed
+from alphaloom.portfolio.mandate import Tally, measured
 from alphaloom.portfolio.rows import check_cash, check_count, hold
 
 __all__ = ["Distance", "HierarchicalRiskParity", "Linkage", "bisected", "quasi_diagonal", "tree_of"]
@@ -87,12 +87,10 @@ class HierarchicalRiskParity:
 
     def decide(self, view: Panel, book: Book) -> NDArray[np.float64]:
         """Weights by the tree.   Shape: (N,)."""
-        if not self._told.due(book, self.every) or len(view) <= self.window:
+        due = measured(self, view, book)
+        if due is None:
             return hold(len(view.assets))
-        risk = estimate(self.risk, view, self.window, half_life=self.half_life, factors=self.factors)
-        places = find_places(view, book, self.cash).among(risk.known)
-        if not len(places.columns):
-            return hold(len(view.assets))
+        risk, places = due
         self._told.add("solves")
         part = risk.part(places.columns)
         order = quasi_diagonal(part, self.linkage, self.distance)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from alphaloom.errors import DataError
 from alphaloom.market import Book
 from alphaloom.panel import Panel
+from alphaloom.portfolio.covariance import Risk, RiskKind, estimate
 from alphaloom.portfolio.rows import held_still, tradable_now
 
-__all__ = ["Places", "Tally", "check_cap", "find_places"]
+__all__ = ["Measured", "Places", "Tally", "check_cap", "find_places", "measured"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +68,34 @@ class Tally:
         """A sentence for each count that is not zero and has words."""
         told = [(self._counts[key], text) for key, text in words.items()]
         return tuple(f"{name}: on {count} of {self._counts['solves']} dates {text}" for count, text in told if count)
+
+
+class Measured(Protocol):
+    """A policy that weighs assets by their risk: how it is measured, how often, and what is kept in cash."""
+
+    @property
+    def risk(self) -> RiskKind: ...
+    @property
+    def window(self) -> int: ...
+    @property
+    def half_life(self) -> float: ...
+    @property
+    def factors(self) -> int: ...
+    @property
+    def every(self) -> int: ...
+    @property
+    def cash(self) -> float: ...
+    @property
+    def _told(self) -> Tally: ...
+
+
+def measured(policy: Measured, view: Panel, book: Book) -> tuple[Risk, Places] | None:
+    """The risk and the places of a day on which the policy is due; None where it holds what is held."""
+    if not policy._told.due(book, policy.every) or len(view) <= policy.window:
+        return None
+    risk = estimate(policy.risk, view, policy.window, half_life=policy.half_life, factors=policy.factors)
+    places = find_places(view, book, policy.cash).among(risk.known)
+    return (risk, places) if len(places.columns) else None
 
 
 def find_places(view: Panel, book: Book, cash: float) -> Places:

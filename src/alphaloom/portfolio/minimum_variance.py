@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from alphaloom.errors import DataError
 from alphaloom.market import Book
 from alphaloom.panel import Panel
-from alphaloom.portfolio.covariance import Risk, RiskKind, check_risk, estimate, rows_needed
-from alphaloom.portfolio.mandate import Places, Tally, check_cap, find_places
+from alphaloom.portfolio.covariance import Risk, RiskKind, check_risk, rows_needed
+from alphaloom.portfolio.mandate import Places, Tally, check_cap, measured
 from alphaloom.portfolio.rows import check_cash, check_count, hold
 
 __all__ = ["MinimumVariance"]
@@ -78,12 +78,10 @@ class MinimumVariance:
 
     def decide(self, view: Panel, book: Book) -> NDArray[np.float64]:
         """Weights of least variance.   Shape: (N,)."""
-        if not self._told.due(book, self.every) or len(view) <= self.window:
+        due = measured(self, view, book)
+        if due is None:
             return hold(len(view.assets))
-        risk = estimate(self.risk, view, self.window, half_life=self.half_life, factors=self.factors)
-        places = find_places(view, book, self.cash).among(risk.known)
-        if not len(places.columns):
-            return hold(len(view.assets))
+        risk, places = due
         return self._solved(places, risk)
 
     def _solved(self, places: Places, risk: Risk) -> NDArray[np.float64]:

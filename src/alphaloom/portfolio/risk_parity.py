@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from alphaloom.errors import DataError
 from alphaloom.market import Book
 from alphaloom.panel import Panel
-from alphaloom.portfolio.covariance import RiskKind, check_risk, estimate, rows_needed
-from alphaloom.portfolio.mandate import Tally, find_places
+from alphaloom.portfolio.covariance import RiskKind, check_risk, rows_needed
+from alphaloom.portfolio.mandate import Tally, measured
 from alphaloom.portfolio.rows import check_cash, check_count, hold
 
 __all__ = ["RiskParity"]
@@ -72,12 +72,10 @@ class RiskParity:
         """Weights of equal contributions.   Shape: (N,)."""
         from alphaloom.portfolio.budgets import budgeted
 
-        if not self._told.due(book, self.every) or len(view) <= self.window:
+        due = measured(self, view, book)
+        if due is None:
             return hold(len(view.assets))
-        risk = estimate(self.risk, view, self.window, half_life=self.half_life, factors=self.factors)
-        places = find_places(view, book, self.cash).among(risk.known)
-        if not len(places.columns):
-            return hold(len(view.assets))
+        risk, places = due
         self._told.add("solves")
         found = budgeted(risk.part(places.columns), self._budgets(view, places.columns), total=places.total)
         if found is None:
