@@ -9,13 +9,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from alphaloom.errors import DataError
 from alphaloom.market import Book
 from alphaloom.panel import Panel
 from alphaloom.portfolio.covariance import Risk, RiskKind, check_risk, rows_needed
 from alphaloom.portfolio.hierarchical import Linkage, tree_of
 from alphaloom.portfolio.mandate import Tally, measured
-from alphaloom.portfolio.rows import check_cash, check_count, hold
+from alphaloom.portfolio.rows import check_cash, check_choice, check_count, hold
 
 __all__ = ["ClusteredRisk", "Method", "equal_cluster_risk", "nested_clusters"]
 
@@ -57,14 +56,8 @@ class ClusteredRisk:
         check_count(self.every, "ClusteredRisk.every")
         check_count(self.clusters, "ClusteredRisk.clusters")
         check_cash(self.cash, "ClusteredRisk.cash")
-        for name, legal in (("linkage", get_args(Linkage)), ("method", get_args(Method))):
-            if getattr(self, name) not in legal:
-                raise DataError(
-                    f"a {name} is one of these",
-                    found=getattr(self, name),
-                    where=f"ClusteredRisk.{name}",
-                    fix=", ".join(legal),
-                )
+        check_choice(self.linkage, get_args(Linkage), "ClusteredRisk.linkage")
+        check_choice(self.method, get_args(Method), "ClusteredRisk.method")
         object.__setattr__(self, "_tally", Tally("solves", "fallbacks"))
 
     @property

@@ -9,12 +9,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from alphaloom.errors import DataError
 from alphaloom.market import Book
 from alphaloom.panel import Panel
 from alphaloom.portfolio.covariance import Risk, RiskKind, check_risk, rows_needed
 from alphaloom.portfolio.mandate import Tally, measured
-from alphaloom.portfolio.rows import check_cash, check_count, hold
+from alphaloom.portfolio.rows import check_cash, check_choice, check_count, hold
 
 __all__ = ["Distance", "HierarchicalRiskParity", "Linkage", "bisected", "quasi_diagonal", "tree_of"]
 
@@ -55,14 +54,8 @@ class HierarchicalRiskParity:
         check_risk(self.risk, self.window, where, half_life=self.half_life, factors=self.factors)
         check_count(self.every, f"{where}.every")
         check_cash(self.cash, f"{where}.cash")
-        for name, legal in (("linkage", get_args(Linkage)), ("distance", get_args(Distance))):
-            if getattr(self, name) not in legal:
-                raise DataError(
-                    f"a {name} is one of these",
-                    found=getattr(self, name),
-                    where=f"{where}.{name}",
-                    fix=", ".join(legal),
-                )
+        check_choice(self.linkage, get_args(Linkage), f"{where}.linkage")
+        check_choice(self.distance, get_args(Distance), f"{where}.distance")
         object.__setattr__(self, "_tally", Tally("solves"))
 
     @property

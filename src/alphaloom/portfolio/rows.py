@@ -9,7 +9,17 @@ from alphaloom.errors import AxisError, DataError
 from alphaloom.panel import Panel
 from alphaloom.signal import Signal
 
-__all__ = ["check_cash", "check_count", "held_still", "hold", "schedule", "signal_row", "tradable", "tradable_now"]
+__all__ = [
+    "check_cash",
+    "check_choice",
+    "check_count",
+    "held_still",
+    "hold",
+    "schedule",
+    "signal_row",
+    "tradable",
+    "tradable_now",
+]
 
 
 def hold(N: int) -> NDArray[np.float64]:
@@ -81,3 +91,10 @@ def check_cash(value: float, where: str) -> None:
     """A cash reserve is a fraction of equity."""
     if not 0.0 <= value < 1.0:
         raise DataError("a cash reserve is a fraction of equity, from 0 to below 1", found=value, where=where)
+
+
+def check_choice(value: str, legal: tuple[str, ...], where: str) -> None:
+    """A word that chooses a method is one of the known ones; `where` ends with the setting's name."""
+    if value not in legal:
+        name = where.rpartition(".")[2]
+        raise DataError(f"a {name} is one of these", found=value, where=where, fix=", ".join(legal))

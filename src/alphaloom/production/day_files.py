@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from alphaloom.disk import flush_folder
 from alphaloom.errors import DataError
 from alphaloom.study.serving import columns_of
 
@@ -41,9 +42,9 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-        _flush(part)
+        flush_folder(part)
         part.rename(folder)
-        _flush(folder.parent)
+        flush_folder(folder.parent)
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
         raise DataError(
@@ -120,13 +121,3 @@ def _rows_apart(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
             more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
             told.append(f"{key} of {names[at]}: {old[key][at]:.10g} then, {new[key][at]:.10g} now{more}")
     return told
-
-
-def _flush(path: Path) -> None:
-    # A new name is safe against a power cut only once its folder is on the disk; Windows has no such call.
-    if os.name == "posix":
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from alphaloom.disk import flush_folder
 from alphaloom.errors import DataError
 
 __all__ = ["Journal", "Record", "read_journal"]
@@ -51,7 +52,7 @@ class Journal:
                 os.ftruncate(self._file, self._size)
                 os.fsync(self._file)
             if not self._records:
-                _flush_folder(self.path.parent)
+                flush_folder(self.path.parent)
         except BaseException:
             os.close(self._lock)
             raise
@@ -212,13 +213,3 @@ def _locked(path: Path) -> int:
             fix="wait until it is done; a process that was killed holds no lock",
         ) from error
     return handle
-
-
-def _flush_folder(path: Path) -> None:
-    # A new name is safe against a power cut only once its folder is on the disk; Windows has no such call.
-    if os.name == "posix":
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alphaloom.disk import flush_folder
 from alphaloom.errors import DataError
 from alphaloom.signal import Kind, Signal
 from alphaloom.study.description import json_text
@@ -99,7 +100,7 @@ class RunDirectory:
                 with suppress(OSError):
                     part.unlink(missing_ok=True)
                 raise
-            _flush_folder(target.parent)
+            flush_folder(target.parent)
 
     def keep_fold(self, number: int, fold: Fold, *, signal: Signal, notes: tuple[str, ...]) -> None:
         """Store the out-of-sample rows of one fold with a hash of all that they depend on."""
@@ -158,13 +159,3 @@ def _disk(path: Path) -> Iterator[None]:
             where=str(path),
             fix="free some space or give another directory; the same call resumes after the last complete fold",
         ) from error
-
-
-def _flush_folder(path: Path) -> None:
-    # A rename is safe against a power cut only once its folder is on the disk; Windows has no such call.
-    if os.name == "posix":
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
