@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,35 @@ def test_a_full_disk_keeps_the_checkpoint_before(panel, tmp_path):
     assert later.restored() == {"step": 1}
     mine.checkpoint({"step": 3})  # there is room again
     assert session(panel, directory=tmp_path).restored() == {"step": 3}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are flushed on POSIX systems")
+def test_what_a_head_names_is_on_the_disk_before_it_and_what_it_drops_goes_after(panel, tmp_path, monkeypatch):
+    flush, replace, unlink = os.fsync, Path.replace, Path.unlink
+    steps: list[str] = []
+
+    def flushing(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            steps.append("flush")
+        flush(handle)
+
+    def replacing(path, target):
+        steps.append(Path(target).name)
+        return replace(path, target)
+
+    def unlinking(path, missing_ok=False):
+        steps.append("gone")
+        unlink(path, missing_ok=missing_ok)
+
+    mine = session(panel, directory=tmp_path / "search")
+    mine.judge([_draw(mine)])
+    mine.checkpoint({})
+    mine.judge([_draw(mine) for _ in range(20)])
+    monkeypatch.setattr(os, "fsync", flushing)
+    monkeypatch.setattr(Path, "replace", replacing)
+    monkeypatch.setattr(Path, "unlink", unlinking)
+    mine.checkpoint({})
+    assert steps == ["known-000002.parquet", "flush", HEAD, "flush", "gone"]
 
 
 def test_a_folder_that_may_not_be_written_is_named(panel, tmp_path):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from alphaloom.disk import flush_folder
 from alphaloom.errors import DataError
 from alphaloom.factors import Expr, parse
 from alphaloom.mining.pool import Alpha
@@ -65,8 +66,9 @@ def write_checkpoint(session: Session, place: Path | Case, state: Mapping[str, A
 
 
 def _write(session: Session, place: Path | Case, state: Mapping[str, Any]) -> None:
-    if isinstance(place, Path):
+    if isinstance(place, Path) and not place.is_dir():
         place.mkdir(parents=True, exist_ok=True)
+        flush_folder(place.parent)
     old = _read_head(place)
     number = 1 + (old["generation"] if old else 0)
     arrays = {name: np.asarray(value) for name, value in state.items() if isinstance(value, np.ndarray)}
@@ -232,7 +234,10 @@ def _read_head(place: Path | Case) -> dict[str, Any] | None:
 
 
 def _store(place: Path | Case, contents: Mapping[str, bytes], named: set[str]) -> None:
-    """Put the files down, the last one last, and then remove what is not named."""
+    """Put the files down, the head last, and then remove what it does not name.
+
+    Each step is on the disk before the next one: after a power cut too, a head stands beside all that it names.
+    """
     if isinstance(place, Case):
         kept = {name: content for name, content in place.contents.items() if name in named}
         place.contents = {**kept, **contents}
@@ -243,6 +248,8 @@ def _store(place: Path | Case, contents: Mapping[str, bytes], named: set[str]) -
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+            if name == HEAD:
+                flush_folder(place)
             (place / f"{name}.part").replace(place / name)
     except OSError:
         # What could not be finished gives its room back; the head still names the files before.
@@ -251,6 +258,7 @@ def _store(place: Path | Case, contents: Mapping[str, bytes], named: set[str]) -
             if name != HEAD:
                 (place / name).unlink(missing_ok=True)
         raise
+    flush_folder(place)
     for path in (p for kind in ("known-*", "miner-*", "*.part") for p in place.glob(kind)):
         if path.name not in named:
             path.unlink(missing_ok=True)
