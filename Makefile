@@ -12,7 +12,7 @@ $(VENV)/.base: requirements.lock pyproject.toml
 	@touch $@
 
 $(VENV)/.ready: $(VENV)/.base
-	$(BIN)/python -m pip install -q -c requirements.lock -e '.[dev,deep,portfolio,ray]'
+	$(BIN)/python -m pip install -q -c requirements.lock -e '.[dev,deep,rl,portfolio,ray]'
 	@touch $@
 
 demo: $(VENV)/.base  ## run the main job on the embedded market and print where the report is

@@ -22,8 +22,12 @@ THEMES = {  # rooms with more than twelve things to offer keep them in public mo
     },
     "forecast": {"augmentation", "baselines", "correction", "directional", "neural", "sharing"},
     "portfolio": {"covariance", "exits", "optimise", "problem"},
-    "study": {"arena", "controls", "directions", "mining", "serving"},
-    "backtest": {"resume"},
+    "study": {"arena", "controls", "directions", "mining", "serving", "skill"},
+    "backtest": {"books", "resume"},
+    "agents": {
+        *("a2c", "accounts", "baselines3", "dqn", "dqn_drift", "environment", "observation", "policy", "signals"),
+        *("simulator", "trading"),
+    },
     "nn": {"losses"},
     "mining": {
         *("alpha2", "combiners", "forecaster", "identity", "islands", "learner", "mined_files", "pool", "programs"),

@@ -37,11 +37,12 @@ _BASE = [
 ]
 _EXTRAS = {
     "deep": (("torch", "safetensors"), "neural systems"),
+    "rl": (("gymnasium", "stable-baselines3", "statsmodels"), "trading agents' environment, experts and ARIMA"),
     "portfolio": (("skfolio",), "comparing our optimisers with another library's"),
     "ray": (("ray",), "work on a Ray cluster"),
     "vendors": (("yfinance", "ccxt"), "downloading prices from vendors"),
 }
-_MODULES = {"scikit-learn": "sklearn", "cvxpy-base": "cvxpy"}
+_MODULES = {"scikit-learn": "sklearn", "cvxpy-base": "cvxpy", "stable-baselines3": "stable_baselines3"}
 
 
 @dataclass(frozen=True)
