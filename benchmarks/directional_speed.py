@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from alphaloom.data import EmbeddedMarket, simulate
-from alphaloom.forecast import load_forecaster, save_forecaster
+from alphaloom.forecast import load_model, save_model
 from alphaloom.forecast.directional import DirectionalForecaster, DirectionalNets
 from alphaloom.market import Market
 
@@ -38,9 +38,9 @@ def _predict() -> None:
     panel = simulate(EmbeddedMarket(days=420, assets=1000, members=1.0, late=0.0, seed=1))
     model = DirectionalNets(every=30, epochs=1).fit(panel[:400], Market())
     with tempfile.TemporaryDirectory() as folder:
-        path = save_forecaster(model, Path(folder) / "model.json")
+        path = save_model(model, Path(folder) / "model.json")
         started = time.perf_counter()
-        stored = load_forecaster(path)
+        stored = load_model(path)
         assert isinstance(stored, DirectionalForecaster)
         view = panel[len(panel) - stored.lookback - 1 :]
         told = stored.probabilities(view)[-1]

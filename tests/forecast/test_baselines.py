@@ -5,7 +5,7 @@ import pytest
 
 from alphaloom.data import EmbeddedMarket, simulate
 from alphaloom.errors import DataError, SolveError
-from alphaloom.forecast import load_forecaster, save_forecaster
+from alphaloom.forecast import load_model, save_model
 from alphaloom.forecast.baselines import AlwaysLong, MacroLogistic, MomentumSign, PreviousSign
 from alphaloom.market import Market
 from alphaloom.panel import Panel
@@ -26,7 +26,7 @@ def test_they_are_forecasters_that_keep_the_law_and_can_be_stored(forecaster, pa
     assert isinstance(forecaster, Forecaster)
     assert not isinstance(forecaster, Learner)
     check_forecaster(forecaster, panel, rows=8)
-    assert load_forecaster(save_forecaster(forecaster, tmp_path / "one.json")) == forecaster
+    assert load_model(save_model(forecaster, tmp_path / "one.json")) == forecaster
     values = forecaster.predict(panel).values
     assert np.isnan(values[~panel.member]).all()
     assert set(np.unique(values[np.isfinite(values)])) <= {-1.0, 0.0, 1.0}
@@ -63,7 +63,7 @@ def test_a_line_through_the_macro_finds_what_moves_the_market(tmp_path):
     assert (np.sign(said[:, 0]) == truth).mean() > 0.8
     assert (said == said[:, :1]).all()
     assert "term_spread, credit_spread, dollar" in fitted.notes[0]
-    assert load_forecaster(save_forecaster(fitted, tmp_path / "line.json")) == fitted
+    assert load_model(save_model(fitted, tmp_path / "line.json")) == fitted
     check_forecaster(fitted, panel, rows=6)
     check_learner(lambda _: MacroLogistic(horizon=1), panel, market=Market(), rows=3)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from alphaloom.errors import DataError, SolveError
-from alphaloom.forecast import Blend, ReturnScale, Ridge, load_forecaster, save_forecaster
+from alphaloom.forecast import Blend, ReturnScale, Ridge, load_model, save_model
 from alphaloom.forecast.calibration import _centred
 from alphaloom.market import Market
 from alphaloom.portfolio import BuyAndHold
@@ -42,7 +42,7 @@ def test_it_obeys_time_and_is_stored(planted, factors, tmp_path):
     check_learner(learner, panel)
     fitted = learner.fit(panel[:150], Market())
     check_forecaster(fitted, panel)
-    again = load_forecaster(save_forecaster(fitted, tmp_path / "scaled.json"))
+    again = load_model(save_model(fitted, tmp_path / "scaled.json"))
     assert again == fitted
     assert again.predict(panel).values.tobytes() == fitted.predict(panel).values.tobytes()
     assert fitted.importance == fitted.forecaster.importance

@@ -10,7 +10,7 @@ from alphaloom.errors import DataError
 from alphaloom.factors import Factor, FactorSet, parse
 from alphaloom.factors.chain import tradable
 from alphaloom.factors.options import Options
-from alphaloom.forecast import LightGBM, Ridge, load_forecaster, save_forecaster
+from alphaloom.forecast import LightGBM, Ridge, load_model, save_model
 from alphaloom.forecast.correction import Correction, uniqueness
 from alphaloom.forecast.inputs import Inputs, learn
 from alphaloom.market import Market
@@ -115,7 +115,7 @@ def test_a_corrected_forecaster_is_stored_with_its_chain(panel, few, tmp_path):
         LightGBM(few, trees=4, min_rows=50, correction=Correction(fill=False)),
     ):
         fitted = learner.fit(panel[:350], Market())
-        again = load_forecaster(save_forecaster(fitted, tmp_path / "model.json"))
+        again = load_model(save_model(fitted, tmp_path / "model.json"))
         assert again == fitted
         assert again.predict(panel).values.tobytes() == fitted.predict(panel).values.tobytes()
 

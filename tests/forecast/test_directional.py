@@ -6,7 +6,7 @@ import pytest
 from alphaloom.data import EmbeddedMarket, simulate
 from alphaloom.errors import DataError, SolveError
 from alphaloom.factors import Factor, FactorSet, load_library, parse
-from alphaloom.forecast import load_forecaster, save_forecaster
+from alphaloom.forecast import load_model, save_model
 from alphaloom.forecast.directional import DirectionalNets
 from alphaloom.forecast.directional_choice import Calibration, Choice, choose, fit_calibration, views
 from alphaloom.forecast.directional_rows import fit_scaling, move_sizes, outcomes, sides
@@ -176,7 +176,7 @@ def test_equal_seeds_say_equal_things_and_it_can_be_stored(fitted, market_panel,
     again = DirectionalNets(**SMALL, seed=3).fit(market_panel[:350], Market())
     view = market_panel[-fitted.lookback - 5 :]
     np.testing.assert_array_equal(again.predict(view).values, fitted.predict(view).values)
-    restored = load_forecaster(save_forecaster(fitted, tmp_path / "nets.json"))
+    restored = load_model(save_model(fitted, tmp_path / "nets.json"))
     np.testing.assert_array_equal(restored.probabilities(view), fitted.probabilities(view))
     np.testing.assert_array_equal(restored.predict(view).values, fitted.predict(view).values)
     assert restored.notes == fitted.notes

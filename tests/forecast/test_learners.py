@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from alphaloom.factors import load_library
-from alphaloom.forecast import Blend, LightGBM, Ridge, load_forecaster, save_forecaster
+from alphaloom.forecast import Blend, LightGBM, Ridge, load_model, save_model
 from alphaloom.market import Market
 from alphaloom.metrics import ranking
 from alphaloom.roles import Forecaster, Learner
@@ -139,7 +139,7 @@ import sys
 import numpy as np
 from alphaloom import Market, Panel
 from alphaloom.factors import Factor, FactorSet, parse
-from alphaloom.forecast import Blend, LightGBM, Ridge, save_forecaster
+from alphaloom.forecast import Blend, LightGBM, Ridge, save_model
 rng = np.random.default_rng(5)
 x, y, steps = rng.normal(size=(3, 150, 30))
 close = np.exp(np.cumsum(0.01 * steps + 0.002 * x, axis=0))
@@ -149,7 +149,7 @@ panel = Panel(times=times, assets=tuple(map(str, range(30))), fields=fields)
 factors = FactorSet("f", (Factor("x", parse("x")), Factor("y", parse("y")), Factor("r", parse("ts_mean(x, 5)"))))
 learner = Blend((Ridge(factors), LightGBM(factors, trees=30, min_rows=50)), weighting="equal")
 forecaster = learner.fit(panel, Market())
-save_forecaster(forecaster, sys.argv[1] + ".json")
+save_model(forecaster, sys.argv[1] + ".json")
 np.save(sys.argv[1] + ".npy", forecaster.predict(panel).values)
 """
 
@@ -181,8 +181,8 @@ def test_stored_and_loaded_predict_the_same_bits(planted, factors, tmp_path):
     panel = planted(120, 20)
     for learner in (*learners(factors), Blend(learners(factors), weighting="equal")):
         forecaster = learner.fit(panel, Market())
-        path = save_forecaster(forecaster, tmp_path / "model.json")
-        loaded = load_forecaster(path)
+        path = save_model(forecaster, tmp_path / "model.json")
+        loaded = load_model(path)
         assert loaded == forecaster
         np.testing.assert_array_equal(loaded.predict(panel).values, forecaster.predict(panel).values)
         assert [item.name for item in tmp_path.iterdir()] == ["model.json"]

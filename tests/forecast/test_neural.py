@@ -12,7 +12,7 @@ import pytest
 from alphaloom.data import EmbeddedMarket, simulate
 from alphaloom.errors import DataError, SolveError
 from alphaloom.factors import load_library
-from alphaloom.forecast import Blend, Ridge, load_forecaster, save_forecaster
+from alphaloom.forecast import Blend, Ridge, load_model, save_model
 from alphaloom.forecast.augmentation import Augmentation
 from alphaloom.forecast.inputs import learn
 from alphaloom.forecast.neural import MLP, FactorAttention, NetForecaster, parts_in_time
@@ -166,12 +166,12 @@ def test_stored_nets_say_the_same_to_the_bit(planted, factors, tmp_path):
     panel = planted(100, 15)
     for learner in learners(factors, training=Training(epochs=2), members=2):
         forecaster = learner.fit(panel, Market())
-        path = save_forecaster(forecaster, tmp_path / "model.json")
+        path = save_model(forecaster, tmp_path / "model.json")
         written = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-        back = load_forecaster(path)
+        back = load_model(path)
         np.testing.assert_array_equal(back.predict(panel).values, forecaster.predict(panel).values)
         assert (back.notes, back.name, back.lookback) == (forecaster.notes, forecaster.name, forecaster.lookback)
-        save_forecaster(back, path)
+        save_model(back, path)
         assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == written
         state = forecaster.state()
         state["inputs"]["factors"] = state["inputs"]["factors"][:2]

@@ -8,13 +8,13 @@ import pytest
 from alphaloom.errors import DataError
 from alphaloom.factors import Factor, FactorSet, parse
 from alphaloom.factors.options import Options
-from alphaloom.forecast import LightGBM, Ridge, load_forecaster, save_forecaster, storage, to_state
+from alphaloom.forecast import LightGBM, Ridge, load_model, save_model, storage, to_state
 from alphaloom.market import Market
 
 
 def test_what_is_not_a_forecaster_is_refused(planted, factors, tmp_path):
     panel = planted(40, 10)
-    good = json.loads(save_forecaster(Ridge(factors).fit(panel, Market()), tmp_path / "good.json").read_text())
+    good = json.loads(save_model(Ridge(factors).fit(panel, Market()), tmp_path / "good.json").read_text())
     broken = {
         "text": "not json",
         "list": "[]",
@@ -29,19 +29,19 @@ def test_what_is_not_a_forecaster_is_refused(planted, factors, tmp_path):
         path = tmp_path / f"{name}.json"
         path.write_text(text)
         with pytest.raises(DataError):
-            load_forecaster(path)
+            load_model(path)
     with pytest.raises(DataError, match="readable JSON"):
-        load_forecaster(tmp_path / "absent.json")
+        load_model(tmp_path / "absent.json")
 
 
 def test_the_options_of_the_factors_are_stored_with_them(planted, factors, tmp_path):
     panel = planted(40, 10)
     loose = FactorSet("loose", (Factor("m", parse("ts_mean(x, 5)")),), Options(min_periods=2))
     fitted = Ridge(loose).fit(panel, Market())
-    again = load_forecaster(save_forecaster(fitted, tmp_path / "loose.json"))
+    again = load_model(save_model(fitted, tmp_path / "loose.json"))
     assert again.inputs.factors == loose
     assert again.predict(panel).values.tobytes() == fitted.predict(panel).values.tobytes()
-    plain = json.loads(save_forecaster(Ridge(factors).fit(panel, Market()), tmp_path / "plain.json").read_text())
+    plain = json.loads(save_model(Ridge(factors).fit(panel, Market()), tmp_path / "plain.json").read_text())
     assert "options" not in plain["inputs"]
 
 
@@ -51,7 +51,7 @@ def test_damaged_trees_are_refused_at_the_door(planted, factors, tmp_path):
     path = tmp_path / "trees.json"
     path.write_text(json.dumps(state))
     with pytest.raises(DataError, match="trees"):
-        load_forecaster(path)
+        load_model(path)
 
 
 def test_a_foreign_forecaster_has_no_stored_form(tmp_path):
@@ -62,7 +62,7 @@ def test_a_foreign_forecaster_has_no_stored_form(tmp_path):
             raise NotImplementedError
 
     with pytest.raises(DataError, match="Foreign"):
-        save_forecaster(Foreign(), tmp_path / "foreign.json")
+        save_model(Foreign(), tmp_path / "foreign.json")
     assert not list(tmp_path.iterdir())
 
 
@@ -95,26 +95,26 @@ def held(monkeypatch):
 
 
 def test_arrays_lie_beside_the_text_and_come_back_bit_by_bit(held, tmp_path):
-    path = save_forecaster(held, tmp_path / "held.json")
+    path = save_model(held, tmp_path / "held.json")
     first = {item.name: item.read_bytes() for item in tmp_path.iterdir()}
     assert sorted(name.rpartition(".")[2] for name in first) == ["json", "safetensors"]
-    back = load_forecaster(path)
+    back = load_model(path)
     for name, values in held.parts.items():
         assert back.parts[name].dtype == values.dtype
         assert back.parts[name].tobytes() == values.tobytes()
-    save_forecaster(held, path)
+    save_model(held, path)
     assert {item.name: item.read_bytes() for item in tmp_path.iterdir()} == first
-    save_forecaster(Held({"x": np.ones(2)}), path)
+    save_model(Held({"x": np.ones(2)}), path)
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_lost_or_changed_arrays_are_refused(held, tmp_path):
-    path = save_forecaster(held, tmp_path / "held.json")
+    path = save_model(held, tmp_path / "held.json")
     (arrays,) = tmp_path.glob("*.safetensors")
     blob = arrays.read_bytes()
     arrays.write_bytes(blob[:-1] + b"\x09")
     with pytest.raises(DataError, match="other bytes"):
-        load_forecaster(path)
+        load_model(path)
     arrays.unlink()
     with pytest.raises(DataError, match="beside"):
-        load_forecaster(path)
+        load_model(path)

@@ -9,7 +9,7 @@ import pytest
 
 from alphaloom.errors import DataError
 from alphaloom.factors import evaluate_one
-from alphaloom.forecast import Blend, Ridge, load_forecaster, save_forecaster
+from alphaloom.forecast import Blend, Ridge, load_model, save_model
 from alphaloom.market import Market
 from alphaloom.metrics.ranking import rank_ic
 from alphaloom.mining import MinedPool
@@ -102,16 +102,16 @@ def test_threads_change_no_bit(kind, panel):
 @pytest.mark.parametrize("kind", ["lasso", "gbdt", "dynamic"])
 def test_a_stored_forecaster_says_the_same(kind, panel, tmp_path):
     forecaster = MinedForecaster(pool_of(kind, panel))
-    again = load_forecaster(save_forecaster(forecaster, tmp_path / "mined.json"))
+    again = load_model(save_model(forecaster, tmp_path / "mined.json"))
     assert again == forecaster
     assert np.array_equal(again.predict(panel).values, forecaster.predict(panel).values, equal_nan=True)
 
 
 def test_a_damaged_stored_form_is_refused(panel, tmp_path):
-    path = save_forecaster(MinedForecaster(POOL), tmp_path / "mined.json")
+    path = save_model(MinedForecaster(POOL), tmp_path / "mined.json")
     path.write_text(path.read_text().replace("0.25", "0.35"))
     with pytest.raises(DataError, match="those that were mined"):
-        load_forecaster(path)
+        load_model(path)
 
 
 def test_trees_read_members_alone(panel):
@@ -174,5 +174,5 @@ def test_a_blend_with_a_line_is_stored_whole(panel, tmp_path):
 
     blend = Blend((Ridge("classic", horizon=3, known=0.1), Known(MinedForecaster(POOL))), weighting="equal")
     fitted = blend.fit(panel, Market())
-    again = load_forecaster(save_forecaster(fitted, tmp_path / "blend.json"))
+    again = load_model(save_model(fitted, tmp_path / "blend.json"))
     assert np.array_equal(again.predict(panel).values, fitted.predict(panel).values, equal_nan=True)

@@ -7,7 +7,7 @@ from alphaloom.forecast.boosting import LightGBM, LightGBMForecaster
 from alphaloom.forecast.calibration import ReturnScale
 from alphaloom.forecast.inputs import Inputs
 from alphaloom.forecast.ridge import Ridge, RidgeForecaster
-from alphaloom.forecast.storage import from_state, load_forecaster, save_forecaster, to_state
+from alphaloom.forecast.storage import from_state, load_model, save_model, to_state
 
 __all__ = [
     "Blend",
@@ -19,7 +19,7 @@ __all__ = [
     "Ridge",
     "RidgeForecaster",
     "from_state",
-    "load_forecaster",
-    "save_forecaster",
+    "load_model",
+    "save_model",
     "to_state",
 ]

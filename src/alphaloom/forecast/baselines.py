@@ -35,7 +35,7 @@ class AlwaysLong:
         return 0
 
     def state(self) -> dict[str, Any]:
-        """All settings, for `save_forecaster`."""
+        """All settings, for `save_model`."""
         return asdict(self)
 
     @classmethod
@@ -65,7 +65,7 @@ class MomentumSign:
         return self.window
 
     def state(self) -> dict[str, Any]:
-        """All settings, for `save_forecaster`."""
+        """All settings, for `save_model`."""
         return asdict(self)
 
     @classmethod
@@ -93,7 +93,7 @@ class PreviousSign:
         return 1
 
     def state(self) -> dict[str, Any]:
-        """All settings, for `save_forecaster`."""
+        """All settings, for `save_model`."""
         return asdict(self)
 
     @classmethod
@@ -185,7 +185,7 @@ class MacroForecaster:
         return self.window
 
     def state(self) -> dict[str, Any]:
-        """All numbers, for `save_forecaster`."""
+        """All numbers, for `save_model`."""
         return asdict(self)
 
     @classmethod

@@ -244,7 +244,7 @@ class DirectionalForecaster:
         return grid, able
 
     def state(self) -> dict[str, Any]:
-        """All parts as texts, numbers, lists and arrays, for `save_forecaster`."""
+        """All parts as texts, numbers, lists and arrays, for `save_model`."""
         return stored(self)
 
     @classmethod

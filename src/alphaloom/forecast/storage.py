@@ -1,4 +1,4 @@
-"""Fitted forecasters as readable JSON, their arrays in a safetensors file beside it: the same bytes every time."""
+"""Fitted forecasters and policies as readable JSON, their arrays in a safetensors file: the same bytes every time."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphaloom.errors import DataError
-from alphaloom.roles import Forecaster
+from alphaloom.roles import Forecaster, Policy
 from alphaloom.stored import MODELS
 
-__all__ = ["from_state", "load_forecaster", "save_forecaster", "to_state"]
+__all__ = ["from_state", "load_model", "save_model", "to_state"]
 
 _FORMAT = 1
 _ARRAY = "$array"
@@ -24,14 +24,14 @@ _ARRAY = "$array"
 Arrays = dict[str, NDArray[Any]]
 
 
-def save_forecaster(forecaster: Forecaster, path: str | Path) -> Path:
-    """Write a fitted forecaster as a JSON file, and its arrays, if it has any, as NAME.HASH.safetensors beside it.
+def save_model(model: Forecaster | Policy, path: str | Path) -> Path:
+    """Write a fitted model as a JSON file, and its arrays, if it has any, as NAME.HASH.safetensors beside it.
 
-    The JSON file is written last and names the hash of the arrays, so that a forecaster appears whole or not at all.
+    The JSON file is written last and names the hash of the arrays, so that a model appears whole or not at all.
     """
     target = Path(path)
     arrays: Arrays = {}
-    state = {"format": _FORMAT, **_split(to_state(forecaster), "", arrays)}
+    state = {"format": _FORMAT, **_split(to_state(model), "", arrays)}
     if arrays:
         from safetensors.numpy import save
 
@@ -49,8 +49,8 @@ def save_forecaster(forecaster: Forecaster, path: str | Path) -> Path:
     return target
 
 
-def load_forecaster(path: str | Path) -> Forecaster:
-    """Read what `save_forecaster` wrote; the forecaster predicts the same numbers, bit by bit.
+def load_model(path: str | Path) -> Any:
+    """Read what `save_model` wrote: a forecaster or a policy that says the same numbers, bit by bit.
 
     Raises: DataError for a file that is not one.
     """
@@ -58,35 +58,34 @@ def load_forecaster(path: str | Path) -> Forecaster:
     try:
         state = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError("a forecaster is stored as a readable JSON file", found=str(error), where=where) from None
+        raise DataError("a model is stored as a readable JSON file", found=str(error), where=where) from None
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
-        raise DataError(f"a stored forecaster has format {_FORMAT}", found=found, where=where)
+        raise DataError(f"a stored model has format {_FORMAT}", found=found, where=where)
     try:
         arrays = _arrays(Path(path), state["arrays"]) if "arrays" in state else {}
         return from_state(_joined(state, arrays))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, AssertionError) as error:
-        raise DataError("a stored forecaster has all its parts", found=repr(error), where=where) from None
+        raise DataError("a stored model has all its parts", found=repr(error), where=where) from None
 
 
-def to_state(forecaster: Forecaster) -> dict[str, Any]:
-    """A fitted forecaster as texts, numbers, lists and arrays.   Raises: DataError for one without a stored form."""
-    kind = type(forecaster)
+def to_state(fitted: Forecaster | Policy) -> dict[str, Any]:
+    """A fitted model as texts, numbers, lists and arrays.   Raises: DataError for one without a stored form."""
+    kind = type(fitted)
     for name, place in MODELS.items():
-        state: Callable[[], Mapping[str, Any]] | None = getattr(forecaster, "state", None)
+        state: Callable[[], Mapping[str, Any]] | None = getattr(fitted, "state", None)
         if place == (kind.__module__, kind.__name__) and state is not None:
             return {"model": name, **state()}
-    raise DataError("only forecasters of this package have a stored form", found=kind.__name__)
+    raise DataError("only models of this package have a stored form", found=kind.__name__)
 
 
-def from_state(state: Mapping[str, Any]) -> Forecaster:
-    """The forecaster that `to_state` described.   Raises: DataError for an unknown model."""
+def from_state(state: Mapping[str, Any]) -> Any:
+    """The model that `to_state` described.   Raises: DataError for an unknown model."""
     model = state.get("model")
     if model not in MODELS:
-        raise DataError(f"a stored forecaster is one of {', '.join(MODELS)}", found=model, where="model")
+        raise DataError(f"a stored model is one of {', '.join(MODELS)}", found=model, where="model")
     module, name = MODELS[str(model)]
-    restored: Forecaster = getattr(import_module(module), name).from_state(state)
-    return restored
+    return getattr(import_module(module), name).from_state(state)
 
 
 def _beside(target: Path, digest: str) -> Path:

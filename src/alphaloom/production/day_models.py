@@ -15,7 +15,7 @@ import numpy as np
 
 from alphaloom.errors import AlphaloomError, DataError
 from alphaloom.factors import load_library
-from alphaloom.forecast import load_forecaster, save_forecaster
+from alphaloom.forecast import load_model, save_model
 from alphaloom.panel import Panel
 from alphaloom.production.day_files import read_files, write_files
 from alphaloom.roles import Forecaster, Learner, Policy
@@ -45,8 +45,8 @@ class Models:
     """The models of a run, fold by fold; what was loaded or fitted once is at hand.
 
     A model is learned on the panel as it was known on the first bar of its test block, on whatever day of the block it
-    is asked for, so that it does not matter which day is run first. One that has no stored form, a policy or a
-    forecaster of your own, is learned again in each process.
+    is asked for, so that it does not matter which day is run first. One that has no stored form, such as one
+    of your own, is learned again in each process.
     """
 
     study: Study
@@ -84,7 +84,7 @@ class Models:
         if facts.get("model") != content or facts.get("key") != self._key(fold):
             other = "another run or another fold" if facts.get("model") == content else "other bytes than were stored"
             raise _unfit(place, f"{other}")
-        made = load_forecaster(place / _STATE)
+        made = load_model(place / _STATE)
         self._check_factors(place, made, tuple(facts["factors"]))
         return Model(made, content, True, notes_of(made))
 
@@ -92,18 +92,16 @@ class Models:
         train = panel[fold.train_start : fold.train_stop]
         assert isinstance(self.study.learner, Learner)
         made = self.study.learner.fit(train, self.study.market)
-        if not isinstance(made, Forecaster):
-            return Model(made, fingerprint(made), False, notes_of(made))
         self._check_factors(place, made, ())
         stored = self._kept(place, made, fold=fold, train=train)
         return stored or Model(made, fingerprint(made), False, notes_of(made))
 
-    def _kept(self, place: Path, made: Forecaster, *, fold: Fold, train: Panel) -> Model | None:
+    def _kept(self, place: Path, made: Forecaster | Policy, *, fold: Fold, train: Panel) -> Model | None:
         """Store a model and read it back; None for one that has no stored form."""
         part = place.with_name(f".{place.name}.{os.getpid()}")
         part.mkdir(parents=True, exist_ok=True)
         try:
-            save_forecaster(made, part / _STATE)
+            save_model(made, part / _STATE)
             files = read_files(part) or {}
         except DataError:
             return None  # a kind that this package cannot store
@@ -124,7 +122,7 @@ class Models:
                 raise
         return self._loaded(place, fold)
 
-    def _check_factors(self, place: Path, made: Forecaster, stored: tuple[str, ...]) -> None:
+    def _check_factors(self, place: Path, made: Forecaster | Policy, stored: tuple[str, ...]) -> None:
         """A model reads the factors that the configuration names, and no others."""
         wanted, found = _factor_names(self.study.learner), _factor_names(made)
         strange = [name for name in found if name not in set(wanted)] if wanted else []

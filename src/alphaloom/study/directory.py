@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from alphaloom.disk import flush_folder
 from alphaloom.errors import DataError
+from alphaloom.roles import Policy
 from alphaloom.signal import Kind, Signal
 from alphaloom.study.description import json_text
 from alphaloom.study.folds import Fold
@@ -130,12 +131,53 @@ class RunDirectory:
         rows = signal_rows(columns, times, assets=assets)
         return Signal(times, assets, rows, kind, facts["horizon"], facts["name"]), tuple(facts["notes"])
 
+    def keep_policy(self, number: int, fold: Fold, *, policy: Policy, notes: tuple[str, ...]) -> None:
+        """Store the policy that a fold learned, where it has a stored form; one of somebody's own has none."""
+        from alphaloom.forecast import save_model
+
+        place = self.path / _policy_name(number)
+        with _disk(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                save_model(policy, place)
+            except DataError:
+                return
+        facts = {"inputs": self._fold_key(fold), "model": _hash_of(place), "notes": list(notes)}
+        self.write(_facts_name(number), json_text(facts).encode())
+
+    def kept_policy(self, number: int, fold: Fold) -> tuple[Policy, tuple[str, ...]] | None:
+        """A stored policy; None when it is absent, damaged or made from other inputs, and so must be learned again."""
+        from alphaloom.forecast import load_model
+
+        place, facts = self.path / _policy_name(number), self.path / _facts_name(number)
+        if not place.is_file() or not facts.is_file():
+            return None
+        try:
+            said = _read_json(facts)
+            if said.get("inputs") != self._fold_key(fold) or said.get("model") != _hash_of(place):
+                return None
+            return load_model(place), tuple(said["notes"])
+        except DataError:
+            return None
+
     def _fold_key(self, fold: Fold) -> str:
         return hashlib.sha256(f"{self.key}:{fold}".encode()).hexdigest()
 
 
 def _fold_name(number: int) -> str:
     return f"folds/fold_{number:03d}.parquet"
+
+
+def _policy_name(number: int) -> str:
+    return f"folds/policy_{number:03d}.json"
+
+
+def _facts_name(number: int) -> str:
+    return f"folds/policy_{number:03d}.facts.json"
+
+
+def _hash_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

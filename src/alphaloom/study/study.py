@@ -124,6 +124,24 @@ class Study:
         tell("files", 1, 1)
         return saved
 
+    def policies(self, panel: Panel, *, directory: str | Path | None = None) -> tuple[Policy, ...]:
+        """The policy of every fold, read from a run's directory where it is stored, otherwise learned.
+
+        Raises: ConfigError for a learner that makes forecasters.
+        """
+        folds = self.plan.folds(len(panel))
+        if _trades(self.learner):
+            assert isinstance(self.learner, Policy)
+            return (self.learner,) * len(folds)
+        folder = None
+        if directory is not None:
+            folder = RunDirectory.claim(Path(directory), self.provenance(panel), config=toml_text(self.resolved))
+        parts = self._walk(panel, folds, executor=local(), folder=folder, tell=_silent)
+        made = [part.made for part in parts if isinstance(part.made, Policy)]
+        if len(made) < len(folds):
+            raise ConfigError(f"study {self.name}", [Fault("study.learner", "makes policies", "a forecaster")])
+        return tuple(made)
+
     def _walk(
         self, panel: Panel, folds: Sequence[Fold], *, executor: Executor, folder: RunDirectory | None, tell: Progress
     ) -> list[FoldOutcome]:
@@ -138,6 +156,8 @@ class Study:
             self._check_joint(outcome.made)
             if isinstance(outcome.made, Signal) and folder is not None:
                 folder.keep_fold(number, folds[number], signal=outcome.made, notes=outcome.notes)
+            elif isinstance(outcome.made, Policy) and folder is not None:
+                folder.keep_policy(number, folds[number], policy=outcome.made, notes=outcome.notes)
             done[number] = outcome
             tell("folds", len(done), len(folds))
         return [done[number] for number in range(len(folds))]
@@ -196,7 +216,10 @@ def _kept(panel: Panel, folds: Sequence[Fold], *, folder: RunDirectory) -> dict[
     """The folds that an earlier call of the same run has stored."""
     found = {}
     for number, fold in enumerate(folds):
-        kept = folder.kept_fold(number, fold, times=panel.times[fold.test_start : fold.test_stop], assets=panel.assets)
+        spoken = folder.kept_fold(
+            number, fold, times=panel.times[fold.test_start : fold.test_stop], assets=panel.assets
+        )
+        kept = spoken or folder.kept_policy(number, fold)
         if kept is not None:
             found[number] = FoldOutcome(*kept)
     return found
