@@ -31,13 +31,23 @@ def run_search(config: SearchConfig, directory: Path | None, *, quiet: bool = Fa
     """
     from alphaloom.study.mining import run_mining
 
-    panel = load_panel(config.data)
-    described = config.described
-    text = json.dumps([described, panel.source], sort_keys=True, default=str)
-    key = hashlib.sha256(text.encode()).hexdigest()[:8]
-    place = directory or Path("runs") / f"{file_name(config.mining.name)}-{key}"
-    with watching(quiet) as watch:
-        result = run_mining(config.mining, panel, place, config=described, watch=watch, clock=time.monotonic)
+    with watching(quiet) as view:
+        view.tell("reading the data")
+        panel = load_panel(config.data)
+        described = config.described
+        text = json.dumps([described, panel.source], sort_keys=True, default=str)
+        key = hashlib.sha256(text.encode()).hexdigest()[:8]
+        place = directory or Path("runs") / f"{file_name(config.mining.name)}-{key}"
+        view.tell("the first formulas")
+        result = run_mining(
+            config.mining,
+            panel,
+            place,
+            config=described,
+            watch=view.show,
+            progress=view.tell,
+            clock=time.monotonic,
+        )
     return result, place
 
 

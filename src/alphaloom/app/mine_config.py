@@ -27,13 +27,13 @@ class SearchConfig:
 
     @property
     def described(self) -> dict[str, Any]:
-        """All of it as plain tables with every default; threads change no result and are left out."""
+        """All of it as plain tables with every default; what changes no result is left out."""
         whole: dict[str, Any] = {**describe(self.mining), "data": describe(self.data)}
         whole["settings"] = {name: value for name, value in whole["settings"].items() if name not in _WITHOUT}
         return whole
 
 
-_WITHOUT = ("threads", "cache_bytes")
+_WITHOUT = ("threads", "cache_bytes", "keep_seconds")
 
 
 def load_search(

@@ -49,7 +49,7 @@ class Settings:
     threads: int = 1
     cache_bytes: int = 512 << 20
     note_every: int = 50
-    keep_seconds: float | None = None
+    keep_seconds: float | None = 60.0
 
     def __post_init__(self) -> None:
         if self.clip < 0 or self.min_pairs < 2 or self.threads < 1 or self.cache_bytes < 0 or self.note_every < 1:

@@ -59,7 +59,7 @@ def run_mining(
     whole, notes = mining.prepared(panel)
     parts = mining.parts(whole)
     first = mining.started()
-    bare = replace(mining, settings=replace(mining.settings, threads=1, cache_bytes=0))
+    bare = replace(mining, settings=replace(mining.settings, threads=1, cache_bytes=0, keep_seconds=None))
     owner = {"search": fingerprint(bare), "data": panel.source, "seed": mining.seed}
     folder = claim_search(directory, owner, settings=toml_text(config or describe(bare)))
     if (directory / RESULT).is_file():
