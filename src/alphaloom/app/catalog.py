@@ -48,6 +48,8 @@ CATALOG: dict[str, dict[str, tuple[str, str]]] = {
         "exit_grid": ("alphaloom.portfolio.exits", "ExitGrid"),
         "fixed_exits": ("alphaloom.portfolio.exits", "FixedExits"),
     },
+    # Learners that make policies: they take no allocator.
+    "agent": {},
     "miner": {
         "random_search": ("alphaloom.mining", "RandomSearch"),
         "riskminer": ("alphaloom.mining.riskminer", "RiskMiner"),

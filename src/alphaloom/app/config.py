@@ -34,8 +34,10 @@ _ROLES = {"Learner": "learner", "Allocator": "allocator", "Policy": "policy", "M
 class StudyConfig:
     """One study: data, market, walk-forward plan, what learns, what allocates, what it is compared with.
 
-    Either `system` names a whole published system, or `learner` and `allocator` (or a `policy`) are given.
-    `trials` counts the configurations that were tried before this one; the deflated Sharpe ratio needs it.
+    Either `system` names a whole published system, or `learner` and `allocator`, an `agent` (a learner that makes its
+    own weights) or a `policy` are given.
+    `trials` counts the configurations that were tried before this one; the deflated Sharpe ratio needs it. `skill`
+    holds a policy against controls over many seeds; without the table it is left out.
     """
 
     name: str
@@ -45,6 +47,7 @@ class StudyConfig:
     system: Any = None
     learner: Any = None
     allocator: Any = None
+    agent: Any = None
     policy: Any = None
     benchmarks: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 7
@@ -52,6 +55,7 @@ class StudyConfig:
     horizon: int | None = None
     controls: bool = False
     cash: float = 1e6
+    skill: Any = None
 
 
 def load_config(
@@ -116,9 +120,10 @@ def read_tables(path: Path) -> dict[str, Any]:
 def parse_config(tables: Mapping[str, Any], where: str, faults: Sequence[Fault] = ()) -> StudyConfig:
     """Turn tables into a StudyConfig.   Raises: ConfigError with all faults at once."""
     from alphaloom.study import WalkForward
+    from alphaloom.study.skill import SkillTest
 
     reader = _Reader(list(faults), tables.get("seed", 7))
-    config = reader.build(StudyConfig, tables, "", {"plan": WalkForward})
+    config = reader.build(StudyConfig, tables, "", {"plan": WalkForward, "skill": SkillTest})
     if not reader.faults and config is not None:
         reader.faults.extend(_missing_parts(config))
     if reader.faults:
@@ -214,7 +219,7 @@ class _Reader:
         return None
 
     def value(self, hint: Any, raw: Any, key: str, role: str = "") -> Any:
-        if role in ("data", "system", "learner", "allocator", "policy"):
+        if role in ("data", "system", "learner", "allocator", "agent", "policy"):
             return self.by_kind(role, raw, key)
         if role == "benchmarks":
             return {name: self.by_kind("policy", part, f"{key}.{name}") for name, part in _table(raw).items()}
@@ -277,14 +282,14 @@ class _Reader:
 
 
 def _missing_parts(config: StudyConfig) -> list[Fault]:
-    given = [name for name in ("system", "learner", "policy") if getattr(config, name) is not None]
+    given = [name for name in ("system", "learner", "agent", "policy") if getattr(config, name) is not None]
     if len(given) != 1:
         return [
             Fault(
-                "system | learner | policy",
-                "exactly one of the three says what is studied",
+                "system | learner | agent | policy",
+                "exactly one of the four says what is studied",
                 " and ".join(given) or "none",
-                "write [system], or [learner] with [allocator], or [policy]",
+                "write [system], or [learner] with [allocator], or [agent], or [policy]",
             )
         ]
     if config.learner is not None and config.allocator is None:

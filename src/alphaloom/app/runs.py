@@ -23,7 +23,7 @@ def study_of(config: StudyConfig) -> Study:
     """The study that a configuration describes."""
     from alphaloom.study import Study
 
-    learner, allocator = config.learner, config.allocator
+    learner, allocator = config.agent if config.agent is not None else config.learner, config.allocator
     if config.system is not None:
         learner, allocator = config.system.learner, config.allocator or config.system.allocator
     return Study(
@@ -58,9 +58,16 @@ def run_study(
     study = study_of(config)
     place = directory or Path("runs") / f"{file_name(config.name)}-{_fingerprint(study.config, panel.source)}"
     if jobs != 1:
-        return study.run(panel, executor=processes(jobs), directory=place, progress=progress), place
-    with shared_factors(panel):
-        return study.run(panel, executor=local(), directory=place, progress=progress), place
+        result = study.run(panel, executor=processes(jobs), directory=place, progress=progress)
+    else:
+        with shared_factors(panel):
+            result = study.run(panel, executor=local(), directory=place, progress=progress)
+    if config.skill is not None:
+        from alphaloom.study.skill import judge_skill
+
+        executor = local() if jobs == 1 else processes(jobs)
+        judge_skill(study, panel, config.skill, directory=place, executor=executor, progress=progress)
+    return result, place
 
 
 def file_name(name: str) -> str:

@@ -124,7 +124,9 @@ class Study:
         tell("files", 1, 1)
         return saved
 
-    def policies(self, panel: Panel, *, directory: str | Path | None = None) -> tuple[Policy, ...]:
+    def policies(
+        self, panel: Panel, *, directory: str | Path | None = None, progress: Progress | None = None
+    ) -> tuple[Policy, ...]:
         """The policy of every fold, read from a run's directory where it is stored, otherwise learned.
 
         Raises: ConfigError for a learner that makes forecasters.
@@ -136,7 +138,7 @@ class Study:
         folder = None
         if directory is not None:
             folder = RunDirectory.claim(Path(directory), self.provenance(panel), config=toml_text(self.resolved))
-        parts = self._walk(panel, folds, executor=local(), folder=folder, tell=_silent)
+        parts = self._walk(panel, folds, executor=local(), folder=folder, tell=progress or _silent)
         made = [part.made for part in parts if isinstance(part.made, Policy)]
         if len(made) < len(folds):
             raise ConfigError(f"study {self.name}", [Fault("study.learner", "makes policies", "a forecaster")])
