@@ -25,6 +25,7 @@ from alphaloom.report.shell import (
     put_page,
     section,
 )
+from alphaloom.report.skill import skill_of, skill_section
 from alphaloom.report.tables import (
     benchmark_table,
     fold_table,
@@ -60,6 +61,7 @@ def page_text(result: StudyResult) -> str:
     """The whole report as HTML text."""
     title = escape(spelled(result.name))
     money, trading, signal = money_figures(result), trading_figures(result), signal_figures(result)
+    skill, skill_figures = skill_section(skill_of(result))
     stated = [fact(label, text, whole=label == "Test span") for label, text in facts(result)]
     parts = [
         masthead("Walk-forward study", title, said=verdict(result), facts=stated),
@@ -70,11 +72,12 @@ def page_text(result: StudyResult) -> str:
         *direction_section(result),
         section("trading", "Trading and exposure", figure_grid(trading)),
         section("benchmarks", "Benchmarks", benchmark_table(result)),
+        *skill,
         section("regimes", "Regimes", regime_table(result)),
         section("folds", "Folds", _folds(result)),
         _provenance(result),
     ]
-    return page_of(title, parts, footer=CAUTION, figures=[*money, *signal, *trading])
+    return page_of(title, parts, footer=CAUTION, figures=[*money, *signal, *trading, *skill_figures])
 
 
 def _figures_of_interest(result: StudyResult) -> str:

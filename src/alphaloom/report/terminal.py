@@ -8,6 +8,7 @@ from alphaloom.report.findings import verdict
 from alphaloom.report.formats import MISSING, date_text
 from alphaloom.report.reading import spelled, times_of
 from alphaloom.report.rows import Row, benchmark_rows, summary_rows
+from alphaloom.report.skill import skill_of
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -44,7 +45,9 @@ def summary_table(result: StudyResult) -> Group:
     if not table.row_count:
         table.add_row("no figures", MISSING, "")
     notes = [Padding(Text(f"Note: {note}"), (0, 0, 0, 0)) for note in result.notes]
-    return Group(table, Text(""), Text(verdict(result)), *notes)
+    skill = skill_of(result)
+    tested = [] if skill is None else [Text(skill.sentence)]
+    return Group(table, Text(""), Text(verdict(result)), *tested, *notes)
 
 
 def summary_json(result: StudyResult) -> dict[str, Any]:
@@ -52,13 +55,14 @@ def summary_json(result: StudyResult) -> dict[str, Any]:
 
     Missing: a figure that could not be computed is None.
     """
-    times = times_of(result.daily)
+    times, skill = times_of(result.daily), skill_of(result)
     return {
         "name": result.name,
         "first": date_text(times[0]) if times.size else None,
         "last": date_text(times[-1]) if times.size else None,
         "bars": int(times.size),
         "verdict": verdict(result),
+        "skill": None if skill is None else {"beats": skill.beats, "sentence": skill.sentence, **skill.spread},
         "rows": [_entry(row) for row in summary_rows(result)],
         "benchmarks": {name: [_entry(row) for row in rows] for name, rows in benchmark_rows(result).items()},
         "notes": list(result.notes),

@@ -260,7 +260,8 @@ def _judged(
     }
     groups = {"its average, held constant": still, "with shuffled sight": blurred}
     lines = [_group(scene, name, books) for name, books in groups.items() if books]
-    lines += [_group(scene, f"{len(books)} {name}", books) for name, books in _lots(lots, tosses).items()]
+    groups = {"random constant portfolios": lots, "random fixed-sign portfolios": tosses}
+    lines += [_group(scene, name, books) for name, books in groups.items()]
     lines += [scene.row(name, book, count=1) for name, book in rivals.items()]
     random = np.array([number(scene.sharpe(settled(book.returns))) for book in (*lots, *tosses)], dtype=np.float64)
     bar = float(np.nanquantile(random, SURE)) if np.isfinite(random).any() else math.nan
@@ -282,17 +283,17 @@ def _judged(
     }
 
 
-def _lots(lots: Sequence[BacktestResult], tosses: Sequence[BacktestResult]) -> dict[str, Sequence[BacktestResult]]:
-    return {"random constant portfolios": lots, "random fixed-sign portfolios": tosses}
-
-
 def _group(scene: _Scene, name: str, books: Sequence[BacktestResult]) -> dict[str, Any]:
     """The means over several books, with the middle and the 95 % point of their Sharpe ratios."""
     rows = [scene.row(name, book) for book in books]
     found: dict[str, Any] = {key: _mean([row[key] for row in rows]) for key in rows[0] if key != "name"}
     ratios = np.array([row["sharpe"] for row in rows if row["sharpe"] is not None])
     if len(ratios) > 1:
-        found |= {"median": number(np.median(ratios)), "high": number(np.quantile(ratios, SURE))}
+        found |= {
+            "median": number(np.median(ratios)),
+            "high": number(np.quantile(ratios, SURE)),
+            "ratios": ratios.tolist(),
+        }
     return {"name": name, **found, "count": len(books)}
 
 
