@@ -195,9 +195,12 @@ def test_prices_of_the_test_change_nothing_before_the_holdout(alphaloom, config,
 @pytest.mark.parametrize(
     ("make", "extra", "words"),
     [
-        ({"assets": 3}, (), ("compares assets", "of 3")),
+        ({"assets": 3}, (), ("compare at least 10 assets", "3 whose return")),
         ({"days": 60}, (), ("longer than the look-back", "60 bars")),
         ({}, ("--set", "grammar.max_lookback=400"), ("longer than the look-back", "max_lookback")),
+        ({}, ("--set", "horizon=300"), ("longer than the look-back", "where: horizon", "shorter horizon")),
+        ({}, ("--set", "grammar.windows=[5, 400]"), ("grammar.windows", "400 bars of 20", "shorter windows")),
+        ({}, ("--set", 'grammar.operators=["ts_meen"]'), ("grammar.operators", "did you mean ts_mean")),
         ({}, ("--set", "split.train=0.9", "--set", "split.valid=0.3"), ("split.test", "do not overlap")),
         ({}, ("--set", "split.valid=0.05", "--set", "split.train=0.7"), ("at least 20 dates", "split.valid")),
         (
@@ -278,6 +281,10 @@ def test_directories_that_are_not_the_search_s_are_refused(alphaloom, config, tm
     code, _, err = alphaloom("mine", "run", config, "--out", "one", "--quiet", "--seed", "8")
     assert code == 2
     assert "differs" in " ".join(err.split())
+    assert "seed = 3, not 8" in " ".join(err.split())
+    code, _, err = alphaloom("mine", "run", config, "--out", "one", "--quiet", "--set", "data.days=430")
+    assert code == 2
+    assert "data.days = 420, not 430" in " ".join(err.split())
     for command in (("report", "full"), ("holdout", "full"), ("export", "full", "x.toml")):
         code, _, err = alphaloom("mine", *command)
         assert code == 2
@@ -294,6 +301,24 @@ def test_a_holdout_on_other_data_is_refused_and_not_counted(alphaloom, config, s
     assert code == 2
     assert "data of the search" in " ".join(err.split())
     assert not (tmp_path / "run/test_reads.jsonl").exists()
+
+
+def test_a_damaged_pool_or_checkpoint_is_told_before_the_test_is_read(alphaloom, config, tmp_path):
+    assert alphaloom("mine", "run", config, "--out", "run", "--quiet")[0] == 0
+    pool = tmp_path / "run/pool.toml"
+    whole = pool.read_text()
+    pool.write_text(whole.replace("[[factor]]", '[[factor]]\nname = "x"\nformula = "tz_mean(close, 5)"\n[[factor]]', 1))
+    code, _, err = alphaloom("mine", "holdout", "run", "--placebos", "0", "--quiet")
+    assert code == 2
+    assert "ts_mean" in err
+    assert not (tmp_path / "run/test_reads.jsonl").exists()
+    pool.write_text(whole)
+    (tmp_path / "run/result.json").unlink()
+    for text in ("{", "[]", '{"format": 0}'):
+        (tmp_path / "run/search/checkpoint.json").write_text(text)
+        code, _, err = alphaloom("mine", "run", config, "--out", "run", "--quiet")
+        assert code == 2
+        assert "search again" in " ".join(err.split())
 
 
 def test_a_study_is_not_a_search_and_every_fault_is_told(tmp_path):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from alphaloom.errors import GrammarError, UnitError
 from alphaloom.factors.dimension import Dimension
-from alphaloom.factors.expr import Expr
+from alphaloom.factors.expr import Expr, nearest
 from alphaloom.factors.grammar_closing import Closing
 from alphaloom.factors.grammar_items import (
     ARITY,
@@ -112,8 +112,12 @@ class Grammar:
             raise GrammarError("units are safe, paper or off", found=self.units, where="Grammar.units")
         for name in self.operators:
             if name not in BY_NAME or not kind_of(BY_NAME[name]):
+                able = tuple(one for one, operator in BY_NAME.items() if kind_of(operator))
                 raise GrammarError(
-                    "a grammar's operators take series and windows", found=name, where="Grammar.operators"
+                    "a grammar's operators are of the factor language and take series and windows",
+                    found=name,
+                    where="Grammar.operators",
+                    fix=nearest(name, able, "operator"),
                 )
         if not self.features:
             raise GrammarError("a grammar needs a field to start from", found="none", where="Grammar.features")

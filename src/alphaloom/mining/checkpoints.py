@@ -30,6 +30,7 @@ __all__ = ["Case", "Piece", "read_checkpoint", "write_checkpoint"]
 
 HEAD = "checkpoint.json"
 _FORMAT = 2
+_AFRESH = "remove the directory and search again"
 
 
 @dataclass
@@ -151,7 +152,7 @@ def read_checkpoint(session: Session, place: Path | Case) -> dict[str, Any] | No
                 "a checkpoint's files are as they were written",
                 found="absent or another content",
                 where=_where(place, name),
-                fix="remove the directory and search again",
+                fix=_AFRESH,
             )
     pieces = tuple(Piece(*piece) for piece in head["pieces"])
     session.remember(*_known([contents[piece.name] or b"" for piece in pieces]))
@@ -227,9 +228,12 @@ def _read_head(place: Path | Case) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads(content)
     except ValueError as error:
-        raise DataError("a checkpoint is readable JSON", found=str(error), where=_where(place, HEAD)) from None
-    if found.get("format") != _FORMAT:
-        raise DataError(f"a checkpoint has format {_FORMAT}", found=found.get("format"), where=_where(place, HEAD))
+        raise DataError(
+            "a checkpoint is readable JSON", found=str(error), where=_where(place, HEAD), fix=_AFRESH
+        ) from None
+    version = found.get("format") if isinstance(found, dict) else None
+    if version != _FORMAT:
+        raise DataError(f"a checkpoint has format {_FORMAT}", found=version, where=_where(place, HEAD), fix=_AFRESH)
     return found
 
 

@@ -187,13 +187,22 @@ def _pool(document: Mapping[str, Any], meta: Mapping[str, Any]) -> MinedPool:
 def _check_grammar(found: Grammar, wanted: Grammar, where: str) -> None:
     differ = [item.name for item in fields(Grammar) if getattr(found, item.name) != getattr(wanted, item.name)]
     if differ:
-        name = differ[0]
+        told = "; ".join(_apart(name, getattr(found, name), getattr(wanted, name)) for name in differ)
         raise DataError(
             "a pool goes on in the grammar in which it was mined",
-            found=f"another {', '.join(differ)} ({name}: {getattr(found, name)}, not {getattr(wanted, name)})",
+            found=f"another {', '.join(differ)} ({told})",
             where=where,
             fix="search with the pool's grammar, or give a pool of this one",
         )
+
+
+def _apart(name: str, found: Any, wanted: Any) -> str:
+    """Two values of one setting; of long lists only what one has and the other lacks."""
+    if isinstance(found, tuple) and len(found) + len(wanted) > 12:
+        parts = [("with", set(found) - set(wanted)), ("without", set(wanted) - set(found))]
+        told = [f"{word} {', '.join(map(str, sorted(more)))}" for word, more in parts if more]
+        return f"{name} {' and '.join(told) or 'in another order'}"
+    return f"{name}: {found}, not {wanted}"
 
 
 def _lines(pool: MinedPool) -> Iterator[str]:

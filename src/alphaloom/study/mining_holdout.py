@@ -66,9 +66,10 @@ def hold_out(
     tell("trials", 0, 1)
     trials = luck(trial_returns(mining, known, parts, _archive(directory, mining.placebo.archive)))
     tell("trials", 1, 1)
+    found_pool = load_pool(directory / POOL)
     reads = _write_down(directory, result, stamp)
     labels = test_labels(whole, mining, parts, horizon=mining.horizon)
-    signal = pool_signal(load_pool(directory / POOL), whole, parts.test, threads=mining.settings.threads)
+    signal = pool_signal(found_pool, whole, parts.test, threads=mining.settings.threads)
     found, daily = coefficients(signal, labels, min_pairs=mining.settings.min_pairs, seed=mining.seed)
     money, days = traded(signal, whole, Desk(mining.allocator, mining.market, mining.cash), rows=parts.test)
     unseen = [

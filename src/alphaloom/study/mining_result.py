@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -73,7 +74,7 @@ def claim_search(path: Path, owner: Mapping[str, Any], *, settings: str) -> RunD
             if theirs.get(part) != value:
                 raise DataError(
                     f"a search's directory belongs to one search on one set of data, and this one's {part} differs",
-                    found=f"{str(theirs.get(part))[:24]}, not {str(value)[:24]}",
+                    found=_apart(path / SETTINGS, settings) or f"{str(theirs.get(part))[:12]}, not {str(value)[:12]}",
                     where=str(path / OWNER),
                     fix="give another directory, or remove this one to start afresh",
                 )
@@ -88,6 +89,24 @@ def claim_search(path: Path, owner: Mapping[str, Any], *, settings: str) -> RunD
     folder.write(OWNER, json_text(owner).encode())
     folder.write(SETTINGS, settings.encode())
     return folder
+
+
+def _apart(theirs: Path, settings: str) -> str:
+    """In which keys two searches differ, with both values; "" where that cannot be told."""
+    try:
+        old, new = (_flat(tomllib.loads(text)) for text in (theirs.read_text(encoding="utf-8"), settings))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return ""
+    keys = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
+    told = [f"{key} = {old.get(key, 'none')}, not {new.get(key, 'none')}" for key in keys[:4]]
+    return "; ".join(told + [f"{len(keys) - 4} more"] * (len(keys) > 4))
+
+
+def _flat(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        found |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
+    return found
 
 
 def write_mining(result: MiningResult, folder: RunDirectory) -> None:

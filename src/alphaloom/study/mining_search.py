@@ -68,14 +68,22 @@ def pool_signal(pool: MinedPool, panel: Panel, rows: Rows, *, threads: int = 1) 
 
 
 def check_target(values: NDArray[Any], mining: Mining, part: str) -> None:
-    """Refuse labels that are all unknown.   Raises: DataError."""
+    """Refuse labels that are all unknown, or known for too few assets to compare.   Raises: DataError."""
     known = np.isfinite(values)
-    if not known.any():
+    widest, least = int(known.sum(axis=1).max(initial=0)), mining.settings.min_pairs
+    if widest == 0:
         raise DataError(
             f"the returns over {mining.horizon} bars are known for some assets in {part}",
             found="none of them",
             where="data",
             fix="give prices at which assets can be bought and sold, or a shorter horizon",
+        )
+    if widest < least:
+        raise DataError(
+            f"formulas compare at least {least} assets of one date",
+            found=f"{widest} whose return over {mining.horizon} bars is known, at most, in {part}",
+            where="data",
+            fix="give more assets; settings.min_pairs is how many a date needs",
         )
 
 

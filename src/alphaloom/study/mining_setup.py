@@ -47,7 +47,14 @@ class GrammarChoice:
     def __post_init__(self) -> None:
         if self.name not in get_args(Names):
             raise DataError("a grammar has a known name", found=self.name, where="GrammarChoice.name")
-        _ = self.grammar  # a fault shows now
+        most = self.grammar.max_lookback  # faults of the grammar show now
+        if self.windows is not None and max(self.windows, default=0) > most:
+            raise DataError(
+                "a window fits into the look-back",
+                found=f"{max(self.windows)} bars of {most}",
+                where="GrammarChoice.windows",
+                fix=f"shorter windows, or max_lookback = {max(self.windows)} and more",
+            )
 
     @property
     def grammar(self) -> Grammar:

@@ -113,8 +113,8 @@ class Split:
             raise DataError(
                 "the data are longer than the look-back, three times the horizon and 60 dates to judge on",
                 found=f"{T} bars; look-back {warm}, horizon {horizon}",
-                where="grammar.max_lookback",
-                fix="give more bars, or a smaller max_lookback with shorter windows",
+                where="grammar.max_lookback" if warm >= 3 * purge else "horizon",
+                fix="give more bars, a shorter horizon, or a smaller max_lookback with shorter windows",
             )
         found = [Rows(*pair) for pair in self._bounds(times, warm)]
         for name, rows in zip(("train", "valid", "test"), found, strict=True):
