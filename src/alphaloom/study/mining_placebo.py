@@ -23,7 +23,7 @@ from alphaloom.signal import forward_returns
 from alphaloom.study.description import json_text
 from alphaloom.study.directory import RunDirectory
 from alphaloom.study.mining_measures import mimicking
-from alphaloom.study.mining_search import pool_of
+from alphaloom.study.mining_search import pool_of, searched
 from alphaloom.study.mining_setup import Mining
 from alphaloom.study.mining_split import Parts
 
@@ -65,7 +65,7 @@ def placebo_pool(
     place = folder / f"{number:03d}"
     done = place / "placebo.json"
     if not done.is_file():
-        train = known[: parts.train.stop]
+        train = searched(known, parts)
         labels = forward_returns(train, mining.market, horizon=mining.horizon).values
         seed = mining.seed + 1000 + number
         stop = parts.train.stop - parts.purge

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alphaloom.corpus import Corpus
 from alphaloom.errors import DataError
 from alphaloom.mining import Session
 from alphaloom.mining.combiners import Combination
@@ -19,9 +20,26 @@ from alphaloom.signal import Signal, forward_returns
 from alphaloom.study.mining_setup import Mining
 from alphaloom.study.mining_split import Parts, Rows
 
-__all__ = ["Watch", "check_target", "pool_of", "pool_signal", "training"]
+__all__ = ["Watch", "check_target", "pool_of", "pool_signal", "searched", "training"]
 
 Watch = Callable[[Session], None]
+
+
+def searched(known: Panel, parts: Parts) -> Panel:
+    """The training rows, of the assets that are members on one of them.
+
+    The others enter no cross-section: they would cost time, and an asset that joins an index later is not known yet.
+    """
+    train = known[: parts.train.stop]
+    at = np.flatnonzero(train.member.any(axis=0))
+    if len(at) == len(train.assets):
+        return train
+    grids: dict[str, Any] = {
+        name: {k: v[:, at] for k, v in getattr(train, name).items()} for name in ("fields", "labels")
+    }
+    masks: dict[str, Any] = {name: getattr(train, name)[:, at] for name in ("member", "listed", "buyable", "sellable")}
+    names = tuple(train.assets[k] for k in at)
+    return train.replace(assets=names, **grids, **masks, corpus=Corpus.empty(), source=f"{train.source} members")
 
 
 def training(
@@ -34,7 +52,7 @@ def training(
     clock: Callable[[], float] | None = None,
 ) -> Session:
     """The session of the search: a panel that ends where training ends."""
-    train = known[: parts.train.stop]
+    train = searched(known, parts)
     target = forward_returns(train, mining.market, horizon=mining.horizon)
     check_target(target.values[parts.train.start :], mining, "training")
     seen: list[Session] = []
