@@ -21,4 +21,5 @@ MODELS: dict[str, tuple[str, str]] = {
     "momentum_sign": ("alphaloom.forecast.baselines", "MomentumSign"),
     "macro_logistic": ("alphaloom.forecast.baselines", "MacroForecaster"),
     "mined": ("alphaloom.mining.forecaster", "MinedForecaster"),
+    "agent": ("alphaloom.agents.policy", "AgentPolicy"),
 }
