@@ -17,9 +17,9 @@ from alphaloom.panel import Panel
 from alphaloom.roles import Policy, ScheduledPolicy
 
 if TYPE_CHECKING:
-    from alphaloom.backtest.ledger import Journal, Ledger, Position
+    from alphaloom.backtest.ledger import Journal, Ledger, Position, Rules
 
-__all__ = ["as_floats", "backtest", "lay_out", "refuse", "with_room", "written_orders"]
+__all__ = ["as_floats", "backtest", "lay_out", "refuse", "rules_of", "with_room", "written_orders"]
 
 # (rule, way out) of each fault that the ledger can name.
 _FAULTS = {
@@ -70,21 +70,10 @@ def _open_ledger(panel: Panel, market: Market, *, start: int, cash: float) -> Le
 
 def lay_out(panel: Panel, market: Market, *, start: int, book: Position, periods_per_year: float) -> Ledger:
     """A ledger for the rows from `start` on, with nothing written yet."""
-    from alphaloom.backtest.ledger import Journal, Ledger, Rules
+    from alphaloom.backtest.ledger import Journal, Ledger
 
     T, N = panel.shape
-    K, P = T - start, periods_per_year
-    rules = Rules(
-        commission=float(market.commission),
-        sell_tax=float(market.sell_tax),
-        slippage=float(market.slippage),
-        borrow=market.borrow / P,
-        cash_rate=market.cash_rate / P,
-        leverage=float(market.leverage),
-        delist_loss=float(market.delist_loss),
-        short=bool(market.short),
-        same_close=market.fill == "same_close",
-    )
+    K = T - start
     journal = Journal(
         cash=np.empty(K),
         equity=np.empty(K),
@@ -99,7 +88,24 @@ def lay_out(panel: Panel, market: Market, *, start: int, book: Position, periods
         numbers=np.empty((7, 0)),
         status=np.empty(0, np.int8),
     )
-    return Ledger(draw_tape(panel, market, start), rules, book, journal)
+    return Ledger(draw_tape(panel, market, start), rules_of(market, periods_per_year), book, journal)
+
+
+def rules_of(market: Market, periods_per_year: float) -> Rules:
+    """A market's rules as the ledger reads them; yearly rates become rates per bar."""
+    from alphaloom.backtest.ledger import Rules
+
+    return Rules(
+        commission=float(market.commission),
+        sell_tax=float(market.sell_tax),
+        slippage=float(market.slippage),
+        borrow=market.borrow / periods_per_year,
+        cash_rate=market.cash_rate / periods_per_year,
+        leverage=float(market.leverage),
+        delist_loss=float(market.delist_loss),
+        short=bool(market.short),
+        same_close=market.fill == "same_close",
+    )
 
 
 def with_room(ledger: Ledger, more: int) -> Ledger:

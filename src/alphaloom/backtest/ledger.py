@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["Journal", "Ledger", "Position", "Rules", "Tape", "advance", "place", "replay", "size"]
+__all__ = ["Journal", "Ledger", "Position", "Rules", "Tape", "advance", "afford", "place", "replay", "size"]
 
 # Status of an order. The names stand in result.STATUS, in this order.
 FILLED, PARTIAL, CASH, HALTED, LIMIT, UNLISTED = 0, 1, 2, 3, 4, 5
@@ -63,7 +63,8 @@ class Rules(NamedTuple):
 class Position(NamedTuple):
     """The state of one book.
 
-    Shape: cash (1,), dead (1,), shares, waiting (orders in shares) and mark (last known close) (N,).
+    Shape: cash (1,), dead (1,), shares, waiting (orders in shares) and mark (last known close) (N,); `rank` (N,), the
+    assets in the order in which purchases are served when cash is short, or (0,): all are cut alike.
     """
 
     cash: Floats
@@ -71,6 +72,7 @@ class Position(NamedTuple):
     shares: Floats
     waiting: Floats
     mark: Floats
+    rank: NDArray[np.int64] = np.empty(0, np.int64)
 
 
 class Journal(NamedTuple):
@@ -141,52 +143,121 @@ def _equity(ledger: Ledger) -> float:
 
 
 @_compiled
-def _plan(ledger: Ledger, row: int, decided: int, done: Floats, status: NDArray[np.int8]) -> None:
-    """How much of each waiting order is done: refusals, sales and covers first, then purchases, cut to fit the cash.
+def afford(
+    rules: Rules,
+    cash: float,
+    orders: Floats,
+    shares: Floats,
+    rank: NDArray[np.int64],
+    price: Floats,
+    purchase: NDArray[np.int8],
+    sale: NDArray[np.int8],
+    lot: Floats,
+    impact: Floats,
+    done: Floats,
+    status: NDArray[np.int8],
+) -> None:
+    """How much of each order is done: refusals, sales and covers first, then purchases, cut to fit the cash.
 
-    All purchases of a bar are cut by one factor. Closing a short is never cut. Impact enters the need at full size,
-    which is more than a cut order pays.
+    All purchases are cut by one factor, or served one after another where a rank names their order. Closing a short is
+    never cut. Impact enters the need at full size, which is more than a cut order pays.
+    Shape: (N,) each; `lot` and `impact` (N,) or (0,); `rank` (N,), assets in the order in which they buy, or (0,).
+    Unit: `cash` is what may be spent before the sales; `done` and `status` are written where an order is not zero.
     """
-    rules, waiting, shares = ledger.rules, ledger.book.waiting, ledger.book.shares
-    price, purchase, sale = ledger.tape.price, ledger.tape.purchase, ledger.tape.sale
-    lot, impact = ledger.tape.lot, ledger.tape.impact
     tolled, in_lots = impact.size > 0, lot.size > 0
     paying = 1.0 + rules.commission + rules.slippage
     earning = 1.0 - rules.commission - rules.slippage - rules.sell_tax
-    free = ledger.book.cash[0] - _cash_floor(ledger)
+    free = cash
     need = 0.0
-    for asset in range(len(waiting)):
-        order = waiting[asset]
+    for asset in range(len(orders)):
+        order = orders[asset]
         if order == 0.0:
             continue
-        status[asset] = purchase[row, asset] if order > 0.0 else sale[row, asset]
+        status[asset] = purchase[asset] if order > 0.0 else sale[asset]
         done[asset] = 0.0
         if status[asset] != FILLED:
             continue
-        rate = impact[decided, asset] if tolled else 0.0
+        rate = impact[asset] if tolled else 0.0
         held = shares[asset]
         done[asset] = order if order > 0.0 or rules.short else max(order, -held)
-        value = abs(done[asset]) * price[row, asset]
+        value = abs(done[asset]) * price[asset]
         if order < 0.0:
             free += value * earning - _impact(rate, value)
             continue
-        cover = min(max(-held, 0.0), order) * price[row, asset]
+        cover = min(max(-held, 0.0), order) * price[asset]
         closing = cover * paying + _impact(rate, cover)
         free -= closing
         need += value * paying + _impact(rate, value) - closing
     free = max(free, 0.0)
     if need <= free:
         return
+    if rank.size > 0:
+        _serve(rules, free, orders, shares, rank, price, lot, impact, done, status)
+        return
     # The last factor leaves room for the rounding of a long sum.
     share = free / need * (1.0 - DUST)
-    for asset in range(len(waiting)):
-        order = waiting[asset]
+    for asset in range(len(orders)):
+        order = orders[asset]
         if order > 0.0 and status[asset] == FILLED:
             cover = min(max(-shares[asset], 0.0), order)
             rest = (order - cover) * share
-            done[asset] = cover + (_whole(rest, lot[row, asset]) if in_lots else rest)
+            done[asset] = cover + (_whole(rest, lot[asset]) if in_lots else rest)
             if done[asset] < order:
                 status[asset] = PARTIAL if done[asset] > 0.0 else CASH
+
+
+@_compiled
+def _serve(
+    rules: Rules,
+    free: float,
+    orders: Floats,
+    shares: Floats,
+    rank: NDArray[np.int64],
+    price: Floats,
+    lot: Floats,
+    impact: Floats,
+    done: Floats,
+    status: NDArray[np.int8],
+) -> None:
+    """Purchases one after another, each as far as the money that is left goes."""
+    tolled, in_lots = impact.size > 0, lot.size > 0
+    paying = 1.0 + rules.commission + rules.slippage
+    for asset in rank:
+        order = orders[asset]
+        if not (order > 0.0 and status[asset] == FILLED):
+            continue
+        cover = min(max(-shares[asset], 0.0), order)
+        rate, rest = impact[asset] if tolled else 0.0, order - cover
+        cost = rest * price[asset] * paying + _impact(rate, rest * price[asset])
+        if cost > free:
+            rest *= free / cost
+            # A plain floor: the tolerance of `_whole` would spend a hair that is not there.
+            rest = np.floor(rest / lot[asset]) * lot[asset] if in_lots else rest * (1.0 - DUST)
+            cost = rest * price[asset] * paying + _impact(rate, rest * price[asset])
+        free = max(free - cost, 0.0)
+        done[asset] = cover + rest
+        if done[asset] < order:
+            status[asset] = PARTIAL if done[asset] > 0.0 else CASH
+
+
+@_compiled
+def _plan(ledger: Ledger, row: int, decided: int, done: Floats, status: NDArray[np.int8]) -> None:
+    """How much of each waiting order is done at this bar."""
+    book, tape = ledger.book, ledger.tape
+    afford(
+        ledger.rules,
+        book.cash[0] - _cash_floor(ledger),
+        book.waiting,
+        book.shares,
+        book.rank,
+        tape.price[row],
+        tape.purchase[row],
+        tape.sale[row],
+        tape.lot[row] if tape.lot.size > 0 else tape.price[row, :0],
+        tape.impact[decided] if tape.impact.size > 0 else tape.price[row, :0],
+        done,
+        status,
+    )
 
 
 @_compiled
