@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphaloom.agents.observation import Observed, Observer
+from alphaloom.agents.shuffled import ShuffledAgent
 from alphaloom.agents.trading import Trading, target_weights
 from alphaloom.errors import AxisError, DataError
 from alphaloom.market import Book, Market
@@ -106,7 +107,7 @@ class AgentPolicy:
         self._check(view)
         tail = view[max(0, len(view) - 1 - self.lookback) :]
         observed = self.observer.observe(tail, since=len(tail) - 1)
-        return self._decided(observed, len(tail) - 1, view, book)
+        return self.decided(observed, len(tail) - 1, view, book)
 
     def on(self, panel: Panel) -> ObservedAgent:
         """The same policy for one panel, which it looks at once instead of bar by bar: the same weights, sooner.
@@ -125,11 +126,19 @@ class AgentPolicy:
                 fix=f"the {len(self.assets)} of the training, from {self.assets[0]}, in their order",
             )
 
-    def _decided(self, observed: Observed, row: int, view: Panel, book: Book) -> NDArray[np.float64]:
+    def shuffled(self, seed: int) -> ShuffledAgent:
+        """The same brain before the observations of other days: a control without sight."""
+        return ShuffledAgent(self, seed)
+
+    def decided(
+        self, observed: Observed, row: int, view: Panel, book: Book, *, usable: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float64]:
+        """The weights for what is seen on a row; `usable`, what may be traded now, is that row's if not given."""
         if row < observed.first:
             return np.full(view.shape[1], np.nan)
         action = self.brain.act(observed, np.array([row]), portfolio_of(book)[None])[0]
-        return target_weights(action, book, self.trading, self.market, observed.usable[row], view=view)
+        able = observed.usable[row] if usable is None else usable
+        return target_weights(action, book, self.trading, self.market, able, view=view)
 
     def state(self) -> dict[str, Any]:
         """The stored form; a brain's arrays stay arrays.   Raises: DataError for a brain without a stored form."""
@@ -192,7 +201,7 @@ class ObservedAgent:
         row = self.panel.row_of(view.times[-1])
         if row == len(self.panel) or self.panel.times[row] != view.times[-1]:
             raise DataError("an agent decides on bars of the panel it looked at", found=view.times[-1], where="view")
-        return self.agent._decided(self.observed, row, view, book)
+        return self.agent.decided(self.observed, row, view, book)
 
 
 def portfolio_of(book: Book) -> NDArray[np.float32]:

@@ -28,7 +28,14 @@ from alphaloom.study.controls import CALENDAR, Ground
 from alphaloom.study.curves import paid, turnover
 from alphaloom.study.description import fingerprint
 from alphaloom.study.earning import riskless, settled
-from alphaloom.study.skill_controls import ConstantWeights, Shuffling, blind_twin, random_constants, random_signs
+from alphaloom.study.skill_controls import (
+    ConstantWeights,
+    Shuffling,
+    blind_twin,
+    random_constants,
+    random_signs,
+    seeing,
+)
 from alphaloom.study.skill_result import SKILL, Skill, kept_skill, load_skill, write_skill
 from alphaloom.study.stitching import switching
 from alphaloom.study.study import Study
@@ -153,7 +160,9 @@ def judge_skill(
         tell("seeds", done, len(studies))
         policies[seed] = _learned(each, panel, place, first=done == 0, tell=tell)
     tell("seeds", len(studies), len(studies))
-    joined = [switching(panel, folds, policies=made) for made in policies.values()]
+    joined = [
+        switching(panel, folds, policies=[seeing(policy, panel) for policy in made]) for made in policies.values()
+    ]
     twins = [
         switching(
             panel,
@@ -170,7 +179,7 @@ def judge_skill(
     own = list(run.map(exact, joined))
     still = list(run.map(trade, twins))
     tell("controls", 1, 5)
-    blurred = list(run.map(exact, [switching(panel, folds, policies=made) for made in _shuffled(policies)]))
+    blurred = list(run.map(exact, [switching(panel, folds, policies=made) for made in _shuffled(policies, panel)]))
     tell("controls", 2, 5)
     N, drawn = len(panel.assets), study.seed
     lots = list(run.map(trade, random_constants(test.constants, N, seed=drawn)))
@@ -212,12 +221,13 @@ def _learned(study: Study, panel: Panel, place: Path | None, *, first: bool, tel
     return study.policies(panel, directory=place if first else place / "seeds" / str(seed), progress=tell)
 
 
-def _shuffled(policies: Mapping[int, tuple[Policy, ...]]) -> list[list[Policy]]:
+def _shuffled(policies: Mapping[int, tuple[Policy, ...]], panel: Panel) -> list[list[Policy]]:
     """Every seed's policies with their sight shuffled; none where a policy cannot be asked."""
     if not all(isinstance(policy, Shuffling) for made in policies.values() for policy in made):
         return []
     return [
-        [policy.shuffled(seed) for policy in made if isinstance(policy, Shuffling)] for seed, made in policies.items()
+        [seeing(policy.shuffled(seed), panel) for policy in made if isinstance(policy, Shuffling)]
+        for seed, made in policies.items()
     ]
 
 
