@@ -128,3 +128,43 @@ def test_bad_settings_and_bare_formulas_are_refused(market):
     with pytest.raises(DataError, match="values"):
         Pool(3).offer(Alpha(Expr.name("close"), 0.1, 0.1, 1.0))
     assert Pool(3).offer(Alpha(Expr.name("close"), 0.1, 0.1, 1.0, "thin")).reason == "thin"
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_is_remembered_of_a_formula_is_what_would_be_computed(threads):
+    random = np.random.default_rng(5)
+    target = standard(random.normal(size=(S, N)))
+    alphas = [made(k, 0.2 * target + random.normal(size=(S, N)), target) for k in range(30)]
+    by_name, asked = {alpha.expr: alpha for alpha in alphas}, []
+
+    def fill(alpha: Alpha) -> Alpha:
+        asked.append(alpha.expr)
+        return by_name[alpha.expr]
+
+    lean, plain = Pool(10, threads=threads), Pool(10)
+    bare = [Alpha(alpha.expr, alpha.ic, alpha.icir, 1.0) for alpha in alphas]
+    for _ in range(2):
+        for k, alpha in enumerate(alphas):
+            other = alphas[(7 * k) % 30]
+            seen = plain.similarity(other)
+            assert np.array_equal(lean.similarity(bare[(7 * k) % 30], fill), seen)
+            fresh = Pool(10)
+            fresh.recall([by_name[member.expr] for member in plain.alphas], plain.memory())
+            assert np.array_equal(fresh.similarity(other), seen)
+            assert lean.offer(bare[k], fill) == plain.offer(alpha)
+        assert np.array_equal(lean.correlations, plain.correlations)
+        assert lean.daily_ic.tobytes() == plain.daily_ic.tobytes()
+    assert {len(lean)} == {len(plain)} == {10}
+    before = len(asked)
+    lean.similarity(bare[3], fill)
+    lean.similarity(bare[3], fill)
+    assert len(asked) <= before + 1
+
+
+def test_values_are_asked_for_where_they_are_lacking(market):
+    _, candidates = market
+    pool, bare = Pool(3), Alpha(candidates[0].expr, 0.1, 1.0, 1.0)
+    with pytest.raises(DataError, match="standardised values"):
+        pool.offer(bare)
+    assert pool.offer(bare, lambda alpha: candidates[0]).accepted
+    assert pool.offer(bare).reason == "member"

@@ -9,7 +9,7 @@ coordinate descent instead of thousands of gradient steps; similarity without si
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -23,8 +23,12 @@ from alphaloom.factors import Expr, parse
 __all__ = ["Alpha", "Insertion", "Pool", "lasso"]
 
 Floats = NDArray[np.float64]
+Fill = Callable[["Alpha"], "Alpha"]
 # Fewer members than this are compared faster than threads are started.
 _FEW = 8
+# Formulas of which is remembered how they compare; beyond it all are forgotten.
+_MOST_SEEN = 50_000
+_NOTHING: tuple[None, tuple[int, ...], NDArray[np.float32]] = (None, (), np.zeros((0, 0), np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +72,22 @@ class _Held(NamedTuple):
     b: Floats
 
 
+class _Met(NamedTuple):
+    """A formula beside some members: their numbers, mean inner products (K,), the mean of its own square and of b."""
+
+    members: tuple[int, ...]
+    alike: Floats
+    square: float
+    gain: float
+
+
 class Pool:
     """At most `capacity` formulas and their weights.
 
     Weights minimise w'Mw - 2 w.b + l1 |w|_1, with M and b the means of G_t and b_t: the squared error of the
     standardised sum. An offer whose similarity to a member exceeds `most_alike` is refused; a full pool drops its
-    smallest weight, and if that is the newcomer it stays exactly as it was. `threads` share the inner products.
+    smallest weight, and if that is the newcomer it stays exactly as it was. `threads` share the inner products. All
+    formulas are judged on one panel and target, so a formula has the same values whenever it is offered.
     """
 
     def __init__(self, capacity: int = 20, *, l1: float = 5e-3, most_alike: float = 0.99, threads: int = 1) -> None:
@@ -92,6 +106,11 @@ class Pool:
         self._mean_gram: Floats = np.zeros((0, 0))
         self._ic = 0.0
         self._refused: set[Expr] = set()
+        # A number for each member that ever was, and what is remembered of formulas beside them: of speed alone.
+        self._numbers: tuple[int, ...] = ()
+        self._count = 0
+        self._seen: dict[Expr, _Met] = {}
+        self._last: tuple[Expr | None, tuple[int, ...], NDArray[np.float32]] = _NOTHING
 
     def __len__(self) -> int:
         return len(self._alphas)
@@ -121,29 +140,32 @@ class Pool:
         """Mean inner products of the members with each other.   Shape: (K, K)."""
         return self._mean_gram.copy()
 
-    def similarity(self, alpha: Alpha) -> Floats:
-        """Mean inner product of a judged formula with each member, signed.   Shape: (K,)."""
+    def similarity(self, alpha: Alpha, fill: Fill | None = None) -> Floats:
+        """Mean inner product of a judged formula with each member, signed.   Shape: (K,).
+
+        `fill` gives a formula its values where they are needed: what was compared before is remembered.
+        Raises: DataError for a formula without its values.
+        """
         if not self._alphas:
             return np.zeros(0)
-        return np.asarray(self._products(alpha).mean(axis=1, dtype=np.float64))
+        return self._met(alpha, fill).alike.copy()
 
-    def offer(self, alpha: Alpha) -> Insertion:
-        """Take a formula in if the pool is better for it.   Raises: DataError for a formula without its values."""
+    def offer(self, alpha: Alpha, fill: Fill | None = None) -> Insertion:
+        """Take a formula in if the pool is better for it; `fill` as in `similarity`.
+
+        Raises: DataError for a formula without its values.
+        """
         before = self._ic
         if not alpha.valid:
             return Insertion(before, before, False, alpha.fault)
-        if alpha.z is None or alpha.b is None:
-            raise DataError("a pool needs a formula's standardised values", found=str(alpha.expr), where="Pool.offer")
         if any(alpha.expr is member.expr for member in self._alphas):
             return Insertion(before, before, False, "member")
         if alpha.expr in self._refused:
             return Insertion(before, before, False, "refused before")
-        held = self._room(alpha.z.shape)
-        products = self._products(alpha)
-        alike = products.mean(axis=1, dtype=np.float64)
-        if len(alike) and np.abs(alike).max() > self.most_alike:
+        met = self._met(alpha, fill)
+        if len(met.alike) and np.abs(met.alike).max() > self.most_alike:
             return Insertion(before, before, False, "too alike")
-        return self._tried(held, alpha, products)
+        return self._tried(alpha, met, fill)
 
     def memory(self) -> dict[str, list[Any]]:
         """What, beside its formulas, a pool must know again to go on as it would have."""
@@ -153,53 +175,81 @@ class Pool:
         """Become the pool that held these formulas; they bring their values.   Raises: DataError for too many."""
         if len(alphas) > self.capacity or len(alphas) != len(memory["weights"]):
             raise DataError("a pool's formulas fit it", found=f"{len(alphas)} of {self.capacity}", where="Pool.recall")
-        self._alphas, self._mean_gram = [], np.zeros((0, 0))
+        self._alphas, self._numbers, self._mean_gram = [], (), np.zeros((0, 0))
+        self._seen.clear()
         for alpha in alphas:
-            if alpha.z is None:
-                raise DataError("a pool needs a formula's values", found=str(alpha.expr), where="Pool.recall")
-            held, products = self._room(alpha.z.shape), self._products(alpha)
-            self._append(held, alpha, products, self._bordered(alpha, products))
+            self._append(alpha, self._bordered(self._met(alpha, None)))
         self._weights = np.array(memory["weights"], dtype=np.float64)
         self._refused = {parse(text) for text in memory["refused"]}
         self._ic = _mean(self._composite(self._weights))
 
-    def _tried(self, held: _Held, alpha: Alpha, products: NDArray[np.float32]) -> Insertion:
+    def _met(self, alpha: Alpha, fill: Fill | None) -> _Met:
+        """The formula beside the members; inner products with members that it has met are not made again."""
+        met = self._seen.get(alpha.expr)
+        if met is not None and met.members == self._numbers:
+            return met
+        full = _filled(alpha, fill)
+        z, b = np.asarray(full.z), np.asarray(full.b)
+        self._room(z.shape)
+        known = dict(zip(met.members, met.alike.tolist(), strict=True)) if met else {}
+        fresh = [k for k, number in enumerate(self._numbers) if number not in known]
+        products = self._products(full, fresh)
+        known |= {self._numbers[k]: float(row.mean(dtype=np.float64)) for k, row in zip(fresh, products, strict=True)}
+        alike = np.array([known[number] for number in self._numbers])
+        found = _Met(self._numbers, alike, met.square if met else _square(z), met.gain if met else float(b.mean()))
+        if len(self._seen) >= _MOST_SEEN:
+            self._seen.clear()
+        self._seen[alpha.expr] = found
+        if len(fresh) == len(self._numbers):
+            self._last = (alpha.expr, self._numbers, products)
+        return found
+
+    def _tried(self, alpha: Alpha, met: _Met, fill: Fill | None) -> Insertion:
         before, K = self._ic, len(self._alphas)
-        gram = self._bordered(alpha, products)
-        b = np.append(held.b[:, :K].mean(axis=0), np.asarray(alpha.b).mean())
+        gram = self._bordered(met)
+        gains = np.zeros(0) if self._held is None else self._held.b[:, :K].mean(axis=0)
+        b = np.append(gains, met.gain)
         first = float(np.abs(self._weights).mean()) if K else max(abs(alpha.ic), 0.01)
         weights = lasso(gram, b, l1=self.l1, start=np.append(self._weights, np.copysign(first, alpha.ic)))
         leaves = int(np.argmin(np.abs(weights))) if self.capacity <= K else -1
         if leaves == K or weights[K] == 0.0:
             self._refused.add(alpha.expr)
             return Insertion(before, before, False, "no weight")
-        self._append(held, alpha, products, gram)
+        held = self._append(_filled(alpha, fill), gram)
         self._weights = weights
         dropped = self._drop(held, leaves) if leaves >= 0 else ""
         self._refused.clear()
         self._ic = _mean(self._composite(self._weights))
         return Insertion(before, self._ic, True, "", dropped)
 
-    def _bordered(self, alpha: Alpha, products: NDArray[np.float32]) -> Floats:
+    def _bordered(self, met: _Met) -> Floats:
         """The mean inner products of the members with one more.   Shape: (K + 1, K + 1)."""
-        K, z = len(self._alphas), np.asarray(alpha.z)
+        K = len(self._alphas)
         gram = np.empty((K + 1, K + 1))
-        gram[:K, :K], gram[K, K] = self._mean_gram, np.einsum("tn,tn->t", z, z).mean(dtype=np.float64)
-        gram[K, :K] = gram[:K, K] = products.mean(axis=1, dtype=np.float64) if K else 0.0
+        gram[:K, :K], gram[K, K] = self._mean_gram, met.square
+        gram[K, :K] = gram[:K, K] = met.alike
         return gram
 
-    def _append(self, held: _Held, alpha: Alpha, products: NDArray[np.float32], gram: Floats) -> None:
+    def _append(self, alpha: Alpha, gram: Floats) -> _Held:
         K, z = len(self._alphas), np.asarray(alpha.z)
+        expr, members, products = self._last
+        if expr is not alpha.expr or members != self._numbers:
+            products = self._products(alpha, range(K))
+        held = self._room(z.shape)
         held.z[K], held.b[:, K] = z, alpha.b
         held.grams[:, K, :K] = held.grams[:, :K, K] = products.T
         held.grams[:, K, K] = np.einsum("tn,tn->t", z, z)
         # Values live in the pool's own arrays from here on.
         self._alphas.append(replace(alpha, z=None, b=None))
-        self._mean_gram = gram
+        self._numbers = (*self._numbers, self._count)
+        self._count += 1
+        self._mean_gram, self._last = gram, _NOTHING
+        return held
 
     def _drop(self, held: _Held, place: int) -> str:
         K = len(self._alphas)
         gone = self._alphas.pop(place)
+        self._numbers = (*self._numbers[:place], *self._numbers[place + 1 :])
         keep = np.delete(np.arange(K), place)
         held.z[place : K - 1] = held.z[place + 1 : K]
         held.b[:, : K - 1] = held.b[:, keep]
@@ -219,21 +269,26 @@ class Pool:
             raise DataError("a pool's formulas are judged on one panel", found=str(shape), where="Pool.offer")
         return self._held
 
-    def _products(self, alpha: Alpha) -> NDArray[np.float32]:
-        """Daily inner products with each member.   Shape: (K, S)."""
+    def _products(self, alpha: Alpha, places: Sequence[int]) -> NDArray[np.float32]:
+        """Daily inner products with the members at some places.   Shape: (P, S)."""
         from alphaloom.mining.judge_kernels import gram
 
-        K, z = len(self._alphas), alpha.z
-        if z is None or self._held is None or not K:
-            return np.zeros((0, 1 if z is None else len(z)), np.float32)
-        S, members = len(z), self._held.z
-        out = np.empty((K, S), np.float32)
-        if self.threads == 1 or K < _FEW:
-            gram(members, K, z, 0, S, out)
+        z = np.asarray(alpha.z)
+        S, out = len(z), np.empty((len(places), len(z)), np.float32)
+        if self._held is None or not len(places):
+            return out
+        members = self._held.z
+
+        def some(first: int, last: int) -> None:
+            for row, k in enumerate(places):
+                gram(members[k : k + 1], 1, z, first, last, out[row : row + 1])
+
+        if self.threads == 1 or len(places) < _FEW:
+            some(0, S)
             return out
         bounds: list[int] = [S * k // self.threads for k in range(self.threads + 1)]
         with ThreadPoolExecutor(self.threads) as workers:
-            list(workers.map(lambda k: gram(members, K, z, bounds[k], bounds[k + 1], out), range(self.threads)))
+            list(workers.map(some, bounds[:-1], bounds[1:]))
         return out
 
     def _composite(self, weights: Floats) -> Floats:
@@ -261,6 +316,17 @@ def lasso(gram: Floats, b: Floats, *, l1: float, start: Sequence[float] | Floats
     w = np.zeros(K) if start is None else np.array(start, dtype=np.float64)
     descend(np.ascontiguousarray(gram, np.float64), np.ascontiguousarray(b, np.float64), float(l1), w)
     return w
+
+
+def _square(z: NDArray[np.float32]) -> float:
+    return float(np.einsum("tn,tn->t", z, z).mean(dtype=np.float64))
+
+
+def _filled(alpha: Alpha, fill: Fill | None) -> Alpha:
+    full = alpha if alpha.z is not None or fill is None else fill(alpha)
+    if full.z is None or full.b is None:
+        raise DataError("a pool needs a formula's standardised values", found=str(alpha.expr), where="Pool")
+    return full
 
 
 def _mean(values: Floats) -> float:

@@ -8,7 +8,8 @@ on to the same formulas.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+import threading
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -79,6 +80,9 @@ class Session:
         self._possible = np.isfinite(self._target).sum(axis=1)
         self._scored = self._possible >= self.settings.min_pairs
         self._workers: ThreadPoolExecutor | None = None
+        self._recent: OrderedDict[Expr, Alpha] = OrderedDict()
+        self._most_recent = self.settings.cache_bytes // (8 * max(4 * self._target.size, 1))
+        self._lock = threading.Lock()
         self._check_room(panel)
         values = hashlib.sha256(np.ascontiguousarray(self._target).tobytes()).hexdigest()
         self._source = f"{panel.source} {values} {start_row}"
@@ -210,17 +214,21 @@ class Session:
         """The same formula with its values, made again where only its worth is known; costs nothing of the budget."""
         if alpha.z is not None or not alpha.valid:
             return alpha
-        return self._measured(alpha.expr)
+        with self._lock:
+            found = self._recent.get(alpha.expr)
+            if found is not None:
+                self._recent.move_to_end(alpha.expr)
+        return found or self._measured(alpha.expr)
 
     def offer(self, alpha: Alpha) -> Insertion:
         """Offer a formula to the pool."""
-        done = self.pool.offer(self.filled(alpha))
+        done = self.pool.offer(alpha, self.filled)
         self.counts["accepted" if done.accepted else "refused"] += 1
         return done
 
     def similarity(self, alpha: Alpha) -> NDArray[np.float64]:
         """Mean inner product with each member of the pool, signed.   Shape: (K,)."""
-        return self.pool.similarity(self.filled(alpha))
+        return self.pool.similarity(alpha, self.filled)
 
     @property
     def fingerprints(self) -> Fingerprints:
@@ -333,7 +341,16 @@ class Session:
             )
         elif coverage < self.settings.min_coverage:
             fault = "thin"
-        return Alpha(form, ic, ic / spread if spread > 0 else float("nan"), coverage, fault, z, b)
+        alpha = Alpha(form, ic, ic / spread if spread > 0 else float("nan"), coverage, fault, z, b)
+        self._keep(alpha)
+        return alpha
+
+    def _keep(self, alpha: Alpha) -> None:
+        """Hold the values of the last few formulas: a search comes back to them soon."""
+        with self._lock:
+            self._recent[alpha.expr] = alpha
+            while len(self._recent) > self._most_recent:
+                self._recent.popitem(last=False)
 
     def _entered(self, alpha: Alpha) -> Alpha:
         """The judged formula as the session keeps and gives it: a duplicate is marked, values are not kept."""
