@@ -23,6 +23,7 @@ __all__ = ["BRAINS", "AgentPolicy", "Brain", "Constant", "portfolio_of"]
 # Where a stored brain is read: a kind, its module and class. A class has `state()` and the class method `from_state`.
 BRAINS: dict[str, tuple[str, str]] = {
     "constant": ("alphaloom.agents.policy", "Constant"),
+    "cross_section_dqn": ("alphaloom.agents.dqn_brain", "CrossSectionBrain"),
 }
 
 

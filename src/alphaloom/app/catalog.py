@@ -21,6 +21,7 @@ CATALOG: dict[str, dict[str, tuple[str, str]]] = {
         "riskminer": ("alphaloom.systems", "RiskMinerSystem"),
         "alpha2": ("alphaloom.systems", "Alpha2System"),
         "increase_alpha": ("alphaloom.systems", "IncreaseAlpha"),
+        "cross_sectional_dqn": ("alphaloom.systems", "CrossSectionalDQN"),
     },
     "learner": {
         "ridge": ("alphaloom.forecast", "Ridge"),
@@ -49,7 +50,13 @@ CATALOG: dict[str, dict[str, tuple[str, str]]] = {
         "fixed_exits": ("alphaloom.portfolio.exits", "FixedExits"),
     },
     # Learners that make policies: they take no allocator.
-    "agent": {},
+    "agent": {
+        "random_signals": ("alphaloom.agents.signals", "RandomSignals"),
+        "dow_tracking": ("alphaloom.agents.signals", "DowTracking"),
+        "moving_average_signals": ("alphaloom.agents.signals", "MovingAverageSignals"),
+        "arima_signals": ("alphaloom.agents.signals", "ArimaSignals"),
+        "net_signals": ("alphaloom.agents.signals", "NetSignals"),
+    },
     "miner": {
         "random_search": ("alphaloom.mining", "RandomSearch"),
         "riskminer": ("alphaloom.mining.riskminer", "RiskMiner"),
@@ -67,6 +74,7 @@ CATALOG: dict[str, dict[str, tuple[str, str]]] = {
         "hierarchical_risk_parity": ("alphaloom.portfolio", "HierarchicalRiskParity"),
         "clustered_risk": ("alphaloom.portfolio.clusters", "ClusteredRisk"),
         "tail_risk": ("alphaloom.portfolio", "TailRisk"),
+        "recent_return": ("alphaloom.agents.recent_return", "RecentReturn"),
     },
 }
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from alphaloom.systems.alpha2 import Alpha2System
+from alphaloom.systems.cross_sectional_dqn import CrossSectionalDQN
 from alphaloom.systems.factor_model import FactorModel
 from alphaloom.systems.increase_alpha import IncreaseAlpha
 from alphaloom.systems.multi_factor import MultiFactor
 from alphaloom.systems.riskminer import RiskMinerSystem
 
-__all__ = ["Alpha2System", "FactorModel", "IncreaseAlpha", "MultiFactor", "RiskMinerSystem"]
+__all__ = ["Alpha2System", "CrossSectionalDQN", "FactorModel", "IncreaseAlpha", "MultiFactor", "RiskMinerSystem"]
