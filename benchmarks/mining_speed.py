@@ -13,6 +13,7 @@ import argparse
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -115,15 +116,21 @@ def against_pool(panel, later, *, members: int) -> None:
     for formula in drawn:
         alpha = mine.judge([formula])[0]
         if alpha.valid and alpha.z is not None:
-            (held if len(held) < members else candidates).append(alpha)
-        if len(candidates) == 10:
+            if len(held) < members:
+                # The pool alone holds its members' values: they are made again one by one.
+                held.append(replace(alpha, z=None, b=None))
+            else:
+                candidates.append(alpha)
+        if len(candidates) == 21:
             break
-    mine.pool.recall(held, {"weights": [1.0 / members] * members, "refused": []})
-    mine.pool.similarity(candidates[0])
+    mine.pool.recall(map(mine.filled, held), {"weights": [1.0 / members] * members, "refused": []})
+    mine.pool.similarity(candidates.pop())
     print(f"\n| with a pool of {members}, {THREADS} threads | wall ms | CPU ms |\n|---|---:|---:|")
-    for name, work in (("similarity to every member", mine.similarity), ("offer", mine.offer)):
+    # Each kind of work meets formulas that the pool has not seen.
+    works = (("similarity to every member", mine.similarity, candidates[:10]), ("offer", mine.offer, candidates[10:]))
+    for name, work, fresh in works:
         walls, cpus = [], []
-        for alpha in candidates:
+        for alpha in fresh:
             with Watch() as watch:
                 work(alpha)
             walls.append(watch.wall)

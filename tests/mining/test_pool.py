@@ -168,3 +168,16 @@ def test_values_are_asked_for_where_they_are_lacking(market):
         pool.offer(bare)
     assert pool.offer(bare, lambda alpha: candidates[0]).accepted
     assert pool.offer(bare).reason == "member"
+
+
+def test_a_pool_becomes_one_that_fits_it(market):
+    _, candidates = market
+    weights = {"weights": [0.5, 0.5], "refused": []}
+    for given, match in ((candidates[:3], "fit it"), (candidates[:1], "for each weight")):
+        with pytest.raises(DataError, match=match):
+            Pool(5).recall(iter(given), weights)
+    with pytest.raises(DataError, match="fit it"):
+        Pool(1).recall(candidates[:2], weights)
+    pool = Pool(5)
+    pool.recall(iter(candidates[:2]), weights)
+    assert len(pool) == 2

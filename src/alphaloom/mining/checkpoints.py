@@ -162,7 +162,8 @@ def read_checkpoint(session: Session, place: Path | Case) -> dict[str, Any] | No
     session.resume_clock(head["seconds"])
     session.rng.bit_generator.state = head["rng"]
     pool = head["pool"]
-    session.pool.recall([session.filled(_bare(parse(text))) for text in pool.pop("formulas")], pool)
+    formulas = [_bare(parse(text)) for text in pool.pop("formulas")]
+    session.pool.recall(map(session.filled, formulas), pool)
     state: dict[str, Any] = dict(head["miner"])
     for name in contents.keys() - {piece.name for piece in pieces}:
         from safetensors.numpy import load

@@ -138,7 +138,7 @@ class _Ground:
 
     def enter(self, session: Session) -> None:
         """Make it the session's pool."""
-        session.pool.recall([session.filled(_bare(parse(text))) for text in self.formulas], self.memory)
+        session.pool.recall((session.filled(_bare(parse(text))) for text in self.formulas), self.memory)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ coordinate descent instead of thousands of gradient steps; similarity without si
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -171,14 +171,22 @@ class Pool:
         """What, beside its formulas, a pool must know again to go on as it would have."""
         return {"weights": self._weights.tolist(), "refused": sorted(str(expr) for expr in self._refused)}
 
-    def recall(self, alphas: Sequence[Alpha], memory: Mapping[str, list[Any]]) -> None:
-        """Become the pool that held these formulas; they bring their values.   Raises: DataError for too many."""
-        if len(alphas) > self.capacity or len(alphas) != len(memory["weights"]):
-            raise DataError("a pool's formulas fit it", found=f"{len(alphas)} of {self.capacity}", where="Pool.recall")
+    def recall(self, alphas: Iterable[Alpha], memory: Mapping[str, list[Any]]) -> None:
+        """Become the pool that held these formulas; they bring their values, and are taken one by one.
+
+        Raises: DataError for too many or too few.
+        """
+        count = len(memory["weights"])
         self._alphas, self._numbers, self._mean_gram = [], (), np.zeros((0, 0))
         self._seen.clear()
         for alpha in alphas:
+            if alpha.z is None:
+                raise DataError("a pool needs a formula's values", found=str(alpha.expr), where="Pool.recall")
+            if len(self) == min(count, self.capacity):
+                raise DataError("a pool's formulas fit it and their weights", found="more", where="Pool.recall")
             self._append(alpha, self._bordered(self._met(alpha, None)))
+        if len(self) < count:
+            raise DataError("a pool has a formula for each weight", found=len(self), where="Pool.recall")
         self._weights = np.array(memory["weights"], dtype=np.float64)
         self._refused = {parse(text) for text in memory["refused"]}
         self._ic = _mean(self._composite(self._weights))
