@@ -92,7 +92,21 @@ PAIR: dict[str, Callable[..., float]] = {
     "ts_corr": corr,
     "ts_beta": lambda y, x: ols(y, x)[0],
     "ts_resid": lambda y, x: ols(y, x)[1],
+    "supertrend": lambda c, upper, lower: trailed(c, upper, lower),
 }
+
+
+def trailed(prices, upper, lower):
+    """The textbook recursion, from the first row of the window."""
+    high, low = [upper[0]], [lower[0]]
+    rising = [prices[0] - lower[0] >= upper[0] - prices[0]]
+    for s in range(1, len(prices)):
+        tighter, broken = upper[s] < high[-1], prices[s - 1] > high[-1]
+        high.append(upper[s] if tighter or broken else high[-1])
+        tighter, broken = lower[s] > low[-1], prices[s - 1] < low[-1]
+        low.append(lower[s] if tighter or broken else low[-1])
+        rising.append(not prices[s] < low[-1] if rising[-1] else bool(prices[s] > high[-1]))
+    return low[-1] if rising[-1] else high[-1]
 
 
 def ema_cut(window):

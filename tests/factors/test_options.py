@@ -97,7 +97,7 @@ def of_pandas(name: str, x: pd.Series, y: pd.Series, d: int, k: int) -> pd.Serie
 
 
 # Regressions have no form in pandas; test_operators holds them against slow code, and here they meet their own parts.
-OWN_TESTS = {"ts_beta", "ts_resid", "ema", "ema_alpha"}
+OWN_TESTS = {"ts_beta", "ts_resid", "ema", "ema_alpha", "supertrend"}
 BY_PANDAS = [row for row in OPERATORS if "min_periods" in row.options and row.name not in OWN_TESTS]
 
 
@@ -135,7 +135,8 @@ def flat_at(x: pd.Series, t: int, d: int) -> bool:
 def test_full_windows_are_the_same_with_and_without_the_option(name):
     rng = np.random.default_rng(5)
     panel = holed_panel(T=160).replace(fields={n: rng.normal(size=(160, 5)) for n in ("x", "y")})
-    text = {"ema": "ema(x, 6)", "ema_alpha": "ema(x, alpha=0.3)"}.get(name, f"{name}(y, x, 6)")
+    texts = {"ema": "ema(x, 6)", "ema_alpha": "ema(x, alpha=0.3)", "supertrend": "supertrend(x, y + 1, y - 1, 6)"}
+    text = texts.get(name, f"{name}(y, x, 6)")
     strict, loose = evaluate_one(text, panel), evaluate_one(text, panel, options=Options(min_periods=6))
     np.testing.assert_allclose(loose[10:], strict[10:], rtol=1e-9)
 
@@ -156,6 +157,22 @@ def test_a_regression_over_known_pairs_alone():
         if known[-1]:
             seen += 1
             assert rest[t, 4] == pytest.approx(y[-1] - level - slope * x[-1], abs=1e-9)
+    assert seen > 20
+
+
+def test_a_trailing_band_passes_over_the_rows_that_are_not_known():
+    panel = holed_panel(seed=3)
+    got = evaluate_one("supertrend(x, y + 1, y - 1, 9)", panel, options=Options(min_periods=3))
+    seen = 0
+    for t in range(8, 70):
+        known = t - 8 + np.flatnonzero(~np.isnan(panel["x"] + panel["y"])[t - 8 : t + 1, 4])
+        if len(known) < 3:
+            assert math.isnan(got[t, 4])
+            continue
+        fields = {name: panel[name][known] for name in ("x", "y")}
+        dense = Panel(times=panel.times[known], assets=panel.assets, fields=fields)
+        assert got[t, 4] == evaluate_one(f"supertrend(x, y + 1, y - 1, {len(known)})", dense)[-1, 4]
+        seen += len(known) < 9
     assert seen > 20
 
 
@@ -242,7 +259,7 @@ def test_with_holes_allowed_a_slice_with_its_lookback_rows_gives_the_same_bits(o
     from alphaloom.factors import Expr, lookback
 
     panel = holed_panel(T=130, N=9, seed=8)
-    names = iter("xy")
+    names = iter("xyx")
     kinds = {"series": lambda _: next(names), "window": lambda _: 6.0, "constant": lambda _: 0.3}
     expr = Expr.call(operator.name, *(kinds[argument.kind](argument) for argument in operator.arguments))
     reach, options = lookback(expr), Options(min_periods=2)

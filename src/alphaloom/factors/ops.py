@@ -239,6 +239,13 @@ OPERATORS: tuple[Operator, ...] = (
     ),
     _over("ema_alpha", "x ALPHA", unit.keep, "exponential mean of weight alpha on today", module="averages"),
     _over("ema_cut", "x d", unit.keep, "exponential mean of a span over the last d values alone", module="averages"),
+    _over(
+        "supertrend",
+        "c upper lower d",
+        unit.tied,
+        "the band that c trails: lower in a rise, upper in a fall, replayed over the last d values",
+        module="trailing",
+    ),
     _moment("ts_slope", "x d", unit.difference, "slope of the line through the last d values"),
     _moment("ts_rsquare", "x d", unit.free, "fit of the line through the last d values", least=3),
     _moment("ts_resi", "x d", unit.difference, "today's distance from the line through the last d values"),

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from alphaloom.factors.averages import ema, ema_alpha
 from alphaloom.factors.moments import FLAT
 from alphaloom.factors.options import MinPeriods, Moments, ZeroVariance, needed
+from alphaloom.factors.trailing import supertrend
 
 __all__ = [
     "decay_linear",
     "ema",
     "ema_alpha",
     "ema_cut",
+    "supertrend",
     "ts_argmax",
     "ts_argmin",
     "ts_beta",

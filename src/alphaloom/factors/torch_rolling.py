@@ -120,6 +120,26 @@ def _mad(setting: Setting, state: State, d: int) -> Tensor:
     return total.div_(d if setting.full else known_counts(x, d)).add_(mean, alpha=0)
 
 
+def _supertrend(setting: Setting, state: State, d: int) -> Tensor:
+    c, upper, lower = state
+    known = torch.isnan(c + upper + lower).logical_not_()
+    rows = len(c) - d + 1
+    count = torch.zeros((rows, c.shape[1]), dtype=torch.int32, device=c.device)
+    high, low, last = (torch.zeros_like(c[:rows]) for _ in range(3))
+    rising = torch.zeros_like(known[:rows])
+    for k in range(d):
+        price, up, down, seen = (x[k : k + rows] for x in (c, upper, lower, known))
+        first = count == 0
+        new_high = torch.where(first | (up < high) | (last > high), up, high)
+        new_low = torch.where(first | (down > low) | (last < low), down, low)
+        goes_on = torch.where(rising, price >= new_low, price > new_high)
+        now = torch.where(first, price - down >= up - price, goes_on)
+        high, low = torch.where(seen, new_high, high), torch.where(seen, new_low, low)
+        rising, last = torch.where(seen, now, rising), torch.where(seen, price, last)
+        count += seen
+    return spoiled(torch.where(rising, low, high), count < setting.least(d))
+
+
 def shifted(x: Tensor, rows: int, fill: float = 0.0) -> Tensor:
     """X under `rows` rows of a constant."""
     ahead = torch.full((rows, x.shape[1]), fill, dtype=x.dtype, device=x.device)
@@ -203,4 +223,5 @@ ROLLING: dict[str, Window] = {
     "ema_alpha": Window(_ema_alpha, temporaries=12, padded=False),
     "ema_cut": Window(_ema_cut, temporaries=7),
     "ts_mad": Window(_mad, temporaries=6),
+    "supertrend": Window(_supertrend, wide=False, temporaries=16),
 }
