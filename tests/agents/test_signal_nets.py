@@ -111,7 +111,7 @@ def test_a_net_needs_rows_to_learn_from():
 @pytest.mark.parametrize(
     ("change", "where"),
     [
-        ({"kind": "gru"}, "NetSignals.kind"),
+        ({"net": "gru"}, "NetSignals.net"),
         ({"band": -0.1}, "NetSignals.band"),
         ({"samples": 0}, "NetSignals.samples"),
         ({"validation": 0}, "NetSignals.validation"),

@@ -124,7 +124,7 @@ class NetSignals:
     Raises: SolveError where there is nothing to learn from or to judge by.
     """
 
-    kind: Architecture = "ann"
+    net: Architecture = "ann"
     observation: Observation = field(default_factory=lambda: Observation(features="qtmrl", market=False, window=20))
     band: float = 0.005
     rate: float = 1e-4
@@ -138,8 +138,8 @@ class NetSignals:
 
     def __post_init__(self) -> None:
         sized(self.sizing)
-        if self.kind not in get_args(Architecture):
-            raise DataError("a net of signals is ann, lstm or cnn", found=self.kind, where="NetSignals.kind")
+        if self.net not in get_args(Architecture):
+            raise DataError("a net of signals is ann, lstm or cnn", found=self.net, where="NetSignals.net")
         for name, least in (("batch", 1), ("samples", 1), ("validation", 1)):
             if getattr(self, name) < least:
                 raise DataError(f"a count is at least {least}", found=getattr(self, name), where=f"NetSignals.{name}")
@@ -169,10 +169,10 @@ class NetSignals:
         label = _classes(returns, self.band)
         data = _samples(observed, label, learned, held)
         training = self._training(count, len(np.unique(data.date[data.masks[0]])))
-        net = fit_net(WindowNet(self.kind, observed.window), data, training, outputs=_CLASSES)
+        net = fit_net(WindowNet(self.net, observed.window), data, training, outputs=_CLASSES)
         parts = np.bincount(label[learned], minlength=_CLASSES) / count
         note = (
-            f"{self.kind}: {count} samples, {judges} held, the best of {len(net.history['loss'])} epochs is "
+            f"{self.net}: {count} samples, {judges} held, the best of {len(net.history['loss'])} epochs is "
             f"{net.best + 1}; falls {parts[0]:.0%}, neither {parts[1]:.0%}, rises {parts[2]:.0%}"
         )
         return SignalPolicy(NetRule(observer, net), sized(self.sizing), market, (note,))
