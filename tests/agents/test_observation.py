@@ -168,9 +168,9 @@ def test_the_layout_has_a_name_that_does_not_depend_on_the_assets_or_the_scales(
 
 
 def test_an_observer_is_stored_as_text_and_numbers(make_panel):
-    panel = make_panel(150, 4).replace(series={"vix": np.linspace(10.0, 30.0, 150)})
+    panel = make_panel(260, 4).replace(series={"vix": np.linspace(10.0, 30.0, 260)})
     for library in ("ratio", "qtmrl"):
-        observer = Observation(library, window=2, index="vix").fit(panel[:100])
+        observer = Observation(library, window=2, index="vix").fit(panel[:220])
         again = Observer.from_state(json.loads(json.dumps(observer.state())))
         assert again == observer
         assert again.spec == observer.spec

@@ -159,10 +159,23 @@ def _turbulence(window: Grid | None) -> float:
     # With more assets than rows the rows span all directions that have a variance: their products hold the same
     # eigenvalues in a smaller matrix.
     wide = n > len(past)
-    values, vectors = np.linalg.eigh(moves @ moves.T / free if wide else moves.T @ moves / free)
+    matrix = moves @ moves.T / free if wide else moves.T @ moves / free
+    target = moves @ away if wide else away
+    if wide:
+        # Deviations from a mean sum to nothing: the one direction without a variance, in which `target` has no part.
+        matrix = matrix + np.trace(matrix) / matrix.size
+    found = _solved(matrix, target)
+    return float((found @ found / free if wide else target @ found) / n)
+
+
+def _solved(matrix: Grid, target: Grid) -> Grid:
+    """The pseudo-inverse of a covariance times a vector; by elimination, which is faster, where it has full rank."""
+    try:
+        pivots = np.diag(np.linalg.cholesky(matrix))
+    except np.linalg.LinAlgError:
+        pivots = np.zeros(1)
+    if pivots.min() > 1e-4 * pivots.max():
+        return np.asarray(np.linalg.solve(matrix, target))
+    values, vectors = np.linalg.eigh(matrix)
     kept = values > 1e-10 * values.max(initial=0.0)
-    if not kept.any():
-        return 0.0
-    values, vectors = values[kept], vectors[:, kept]
-    along = vectors.T @ (moves @ away) / np.sqrt(values * free) if wide else vectors.T @ away
-    return float((along**2 / values).sum() / n)
+    return np.asarray(vectors[:, kept] @ (vectors[:, kept].T @ target / values[kept]))

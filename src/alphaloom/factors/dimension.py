@@ -175,6 +175,11 @@ def tied(args: Sequence[Dimension]) -> Dimension:
     return _tied(*args)
 
 
+def trailing(args: Sequence[Dimension]) -> Dimension:
+    """A price and the bands around it have one unit; the window has none."""
+    return _tied(*args[:3])
+
+
 def compare(args: Sequence[Dimension]) -> Dimension:
     """Both sides share one unit (or one is a literal 0); the answer is a plain 1 or 0."""
     return _value(ONE, _tied(*args))

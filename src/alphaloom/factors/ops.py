@@ -242,7 +242,7 @@ OPERATORS: tuple[Operator, ...] = (
     _over(
         "supertrend",
         "c upper lower d",
-        unit.tied,
+        unit.trailing,
         "the band that c trails: lower in a rise, upper in a fall, replayed over the last d values",
         module="trailing",
     ),
