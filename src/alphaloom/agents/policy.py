@@ -24,6 +24,7 @@ __all__ = ["BRAINS", "AgentPolicy", "Brain", "Constant", "portfolio_of"]
 BRAINS: dict[str, tuple[str, str]] = {
     "constant": ("alphaloom.agents.policy", "Constant"),
     "cross_section_dqn": ("alphaloom.agents.dqn_brain", "CrossSectionBrain"),
+    "actor": ("alphaloom.agents.a2c_brain", "ActorBrain"),
 }
 
 
