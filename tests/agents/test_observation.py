@@ -180,6 +180,40 @@ def test_an_observer_is_stored_as_text_and_numbers(make_panel):
         Observer.from_state(broken)
 
 
+def test_the_order_of_the_assets_has_no_meaning(make_panel):
+    panel = make_panel(330, 6)
+    turned = np.array([3, 0, 5, 1, 4, 2])
+    other = panel.replace(
+        assets=tuple(panel.assets[j] for j in turned),
+        fields={name: values[:, turned] for name, values in panel.fields.items()},
+        labels={},
+    )
+    observation = Observation("ratio", window=2)
+    one, two = (observation.fit(part[:310]).observe(part) for part in (panel, other))
+    assert np.allclose(two.features, one.features[:, turned], atol=1e-5)
+    assert np.allclose(two.market, one.market, atol=1e-5)
+    assert np.array_equal(two.usable, one.usable[:, turned])
+
+
+def test_assets_outside_the_universe_change_nothing_that_is_looked_at(make_panel):
+    panel = make_panel(330, 6)
+    member = np.ones(panel.shape, bool)
+    member[:, 4] = False
+    panel = panel.replace(member=member)
+    rng = np.random.default_rng(5)
+    fields = {name: values.copy() for name, values in panel.fields.items()}
+    for values in fields.values():
+        values[:, 4] = rng.lognormal(3.0, 2.0, len(values))
+    observer = Observation("ratio", window=3).fit(panel[:310])
+    other = panel.replace(fields=fields)
+    assert Observation("ratio", window=3).fit(other[:310]) == observer
+    one, two = observer.observe(panel), observer.observe(other)
+    rows = np.arange(one.first, 330)
+    assert np.array_equal(one.windows(rows), two.windows(rows))
+    assert np.array_equal(one.market, two.market)
+    assert not one.usable[:, 4].any()
+
+
 def test_formulas_without_their_fields_are_left_out_and_named(make_panel):
     panel = make_panel(120, 4)
     bare = panel.replace(fields={name: panel[name] for name in ("open", "high", "low", "close")})
