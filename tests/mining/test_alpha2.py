@@ -122,6 +122,42 @@ def test_worth_is_what_similarity_leaves_of_the_coefficient(make_panel):
     assert signed.worth(forms[2]) == pytest.approx(ics[2])
 
 
+def test_a_better_version_takes_the_place_of_what_it_is_like(make_panel):
+    panel = make_panel(200, 20, seed=3)
+    session = session_of(panel, planted(panel, "close / open", 1.0, 0))
+    for signed in (False, True):
+        archive = Archive(session, size=5, signed=signed, most_alike=0.5, least_ic=0.0)
+        texts = ("(close + vwap) / open", "delta(volume, 5) / volume", "close / open")
+        worse, other, better = archive.judge([parse(text) for text in texts])
+        assert abs(session.known[better].ic) > abs(session.known[worse].ic)
+        assert len(archive.admit([worse, other], 2)) == 2
+        paid = session.known[better].ic
+        if signed:
+            assert archive.worth(better) < 0.7 * paid  # as printed: likeness to anything takes from it
+            assert not archive.admit([better], 1)
+            assert {alpha.expr for alpha in archive.alphas} == {worse, other}
+        else:
+            assert archive.worth(better) == pytest.approx(paid)
+            assert [alpha.expr for alpha in archive.admit([better], 1)] == [better]
+            assert {alpha.expr for alpha in archive.alphas} == {other, better}
+            assert archive.correlations.shape == (2, 2)
+            # What gave way comes back no more, and is worth nothing much beside what took its place.
+            assert not archive.admit([worse], 1)
+            assert archive.worth(worse) < 0.7 * abs(session.known[worse].ic)
+
+
+def test_steps_are_programs_and_the_paper_has_none(make_panel):
+    panel = make_panel(200, 20, seed=3)
+    target = planted(panel, "ts_mean(close, 5) / open", 0.5, 0)
+    assert Alpha2().refine == 0.7
+    assert Alpha2("paper").refine == 0.0
+    with_steps, without = (searched(panel, target=target, miner=replace(MINER, refine=part)) for part in (0.7, 0.0))
+    assert with_steps.evaluations == without.evaluations == 150
+    assert with_steps.counts["games"] < without.counts["games"]
+    best = [max(abs(alpha.ic) for alpha in session.finds) for session in (with_steps, without)]
+    assert best[0] >= best[1]
+
+
 def test_an_overfull_archive_keeps_the_best_beside_each_other(make_panel):
     panel = make_panel(200, 20, seed=3)
     session = session_of(panel, planted(panel, "close / open", 1.0, 0))
@@ -141,7 +177,7 @@ def test_an_overfull_archive_keeps_the_best_beside_each_other(make_panel):
 
 def test_the_published_profile_runs(make_panel):
     panel = make_panel(160, 20, seed=2)
-    paper = replace(MINER, profile="paper", harvest=0)
+    paper = replace(MINER, profile="paper", harvest=0, refine=0.0)
     assert paper.length == 10
     assert Alpha2("paper").network == NetSettings.published()
     session = searched(panel, miner=paper, grammar=replace(GRAMMAR, units="paper"))
@@ -227,6 +263,7 @@ def test_a_network_learns_what_it_is_shown():
         ({"simulations": 1}, "at least 2"),
         ({"batch": 0}, "at least 1"),
         ({"beta": 1.5}, "lies in"),
+        ({"refine": 1.0}, "below 1"),
     ],
 )
 def test_settings_are_checked(more, why):

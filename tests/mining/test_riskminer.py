@@ -83,6 +83,21 @@ def test_a_stopped_search_goes_on_to_the_same_formulas(make_panel, tmp_path, pro
         searched(panel, replace(miner, exploration=2.0), directory=tmp_path)
 
 
+def test_part_of_the_trials_are_steps_and_the_paper_has_none(make_panel):
+    session = opened(make_panel(160, 20, seed=2), budget=400)
+    plan = replace(PLANS["safe"], simulations=40, leaves=4, refine=0.5)
+    hunt = Hunt(plan, session, Uniform(len(GRAMMAR.tokens), 1.0))
+    first, second = hunt.iteration(), hunt.iteration()
+    assert len(first) == len(second) == 40
+    steps = [episode for episode in second if not episode.path]
+    assert 8 <= len(steps) <= 32
+    assert all(set(episode.behaviour) == {1.0} for episode in steps)
+    assert PLANS["paper"].refine == 0.0
+    hunt = Hunt(replace(PLANS["paper"], simulations=40), session, Uniform(len(GRAMMAR.tokens), 1.0))
+    assert all(episode.path for episode in [*hunt.iteration(), *hunt.iteration()])
+    assert hunt.memory()["elites"] == []
+
+
 @functools.cache
 def tiny():
     random = np.random.default_rng(0)
@@ -229,6 +244,7 @@ def test_history_and_settings_are_spelt_out(make_panel, tmp_path):
         ({"simulations": 0}, "at least 1"),
         ({"risk": 1.0}, "between 0 and 1"),
         ({"noise": 2.0}, r"\[0, 1\]"),
+        ({"refine": 1.5}, r"\[0, 1\]"),
         ({"exploration": -1.0}, "not negative"),
         ({"rate": 0.0}, "positive"),
         ({"hidden": (0,)}, "one unit"),

@@ -5,7 +5,9 @@ without sign; formulas that a split would change are worth nothing on the way; p
 those seen in the tree, without which a policy that has learned drowns them; how long a program may be is drawn for
 each game; every operator starts as likely as the next; besides a game's result the best formulas that its search judged
 are archived, since a processor plays few games; the network learns from games that found something, and after a game
-that judged hardly anything new comes one without it.
+that judged hardly anything new comes one without it. So that a search can climb from what it found: likeness takes from
+a formula's worth only where the other one is not worse, a better version takes its place in the archive, and part of
+the evaluations are steps from the best formulas (`refine`), those archived being learnt from like games.
 """
 
 from __future__ import annotations
@@ -32,10 +34,11 @@ class Alpha2:
     A move is taken when `simulations` visits went through its state, those kept from the move before included;
     `batch` leaves are judged together. An edge's value is its reward and between mean (`beta`) and largest of the
     `best` highest returns. `archive`, `least_ic`, `most_alike`: what is kept. `harvest`: how many formulas of a game's
-    tree are kept beside its result. Training starts after `start_games` and takes `lessons` steps a game. None stands
-    for the profile's value: of `simulations` 25,000 in `paper`, in `safe` 400 or, with less than 20,000 evaluations, a
-    fiftieth of them. Afterwards `session.finds` holds the archive, the highest |IC| first; the pool was offered
-    all of it.
+    tree are kept beside its result, and how many of the steps of its time. The part `refine` of the evaluations are
+    steps (`mining/variations.py`) from the best unlike formulas to others that have programs; `paper` has none.
+    Training starts after `start_games` and takes `lessons` steps a game. None stands for the profile's value: of
+    `simulations` 25,000 in `paper`, in `safe` a 400th of the evaluations, from 40 to 400. Afterwards
+    `session.finds` holds the archive, the highest |IC| first; the pool was offered all of it.
     """
 
     profile: Literal["safe", "paper"] = "safe"
@@ -48,6 +51,7 @@ class Alpha2:
     least_ic: float = 0.01
     most_alike: float = 0.7
     harvest: int | None = None
+    refine: float | None = None
     net: NetSettings | None = None
     replay: int = 1000
     start_games: int = 10
@@ -67,6 +71,10 @@ class Alpha2:
         for name in ("beta", "least_ic", "most_alike"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise DataError("a part lies in [0, 1]", found=getattr(self, name), where=f"Alpha2.{name}")
+        if self.refine is None:
+            object.__setattr__(self, "refine", 0.0 if self.profile == "paper" else 0.7)
+        if not 0.0 <= float(self.refine or 0.0) < 1.0:
+            raise DataError("a part is at least 0 and below 1", found=self.refine, where="Alpha2.refine")
         if self.harvest is None:
             object.__setattr__(self, "harvest", 0 if self.profile == "paper" else 5)
 
@@ -88,8 +96,8 @@ class Alpha2:
     def rules(self, evaluations: int = 20_000) -> Rules:
         """How the tree searches with so large a budget."""
         paper = self.profile == "paper"
-        # With a small budget many short games find more than a few long ones.
-        fitting = min(400, max(40, evaluations // 50))
+        # Many short games find more than a few long ones, from which steps go on anyway.
+        fitting = min(400, max(40, evaluations // 400))
         return Rules(
             simulations=self.simulations or (25_000 if paper else fitting),
             batch=self.batch,

@@ -9,7 +9,7 @@ otherwise pay for similarity.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ _SLACK = 0.05
 class Archive:
     """At most `size` unlike formulas, each with |IC| of `least_ic` and no similarity above `most_alike` to another.
 
+    Without signs a newcomer takes the place of those that it is like and better than each of.
+
     Beyond `size` the formulas are taken greedily, each by its worth beside those before it.
     """
 
@@ -41,9 +43,10 @@ class Archive:
         least_ic: float = 0.01,
         most_alike: float = 0.7,
         signed: bool = False,
+        heard: Callable[[Expr, Alpha], None] | None = None,
     ) -> None:
         self.session, self.size, self.least_ic, self.most_alike = session, size, least_ic, most_alike
-        self.signed = signed
+        self.signed, self._heard = signed, heard
         self._members: list[Alpha] = []
         self._gram = np.zeros((0, 0))
         self._sketches: dict[Expr, NDArray[np.float16]] = {}
@@ -76,7 +79,9 @@ class Archive:
         What the budget does not allow any more is worth 0, and sets `exhausted`.
         """
         found = self.session.judge(exprs)
-        for alpha in found:
+        for expr, alpha in zip(exprs, found, strict=True):
+            if alpha.valid and alpha.z is not None and self._heard is not None:
+                self._heard(expr, alpha)
             if alpha.fault == "budget":
                 self.exhausted = True
             elif alpha.valid and alpha.expr not in self._sketches:
@@ -101,8 +106,16 @@ class Archive:
             return 0.0
         if form not in self._sketches:
             self._sketch(self.session.filled(alpha))
-        most = self._most(self._near(self._sketches[form]))
+        most = self._most(self._near(self._sketches[form])[self._rivals(alpha)])
         return float((1.0 - most) * (alpha.ic if self.signed else abs(alpha.ic)))
+
+    def _rivals(self, alpha: Alpha) -> NDArray[np.bool_]:
+        """Whom likeness to takes from a formula's worth: all, or without signs those that are not worse.
+
+        Else a better version of what is there would be worth nothing, and a search could not climb.   Shape: (K,).
+        """
+        ics = np.array([abs(member.ic) for member in self._members])
+        return np.full(len(ics), True) if self.signed else ics >= abs(alpha.ic)
 
     def _most(self, similarities: NDArray[np.float64]) -> float:
         if not len(similarities):
@@ -128,7 +141,7 @@ class Archive:
         left = [form for form in dict.fromkeys(forms) if self._good(form)]
         while left and len(taken) < most:
             # Values are made again for those alone that the sampled cells do not rule out.
-            left = [form for form in left if self._most(self._near(self._sketches[form])) <= self.most_alike + _SLACK]
+            left = [form for form in left if self._free(form)]
             if not left:
                 break
             best = min(left, key=lambda form: (-abs(self.worth(form)), str(form)))
@@ -137,6 +150,11 @@ class Archive:
             if alpha is not None:
                 taken.append(alpha)
         return taken
+
+    def _free(self, form: Expr) -> bool:
+        """False where the sampled cells rule a formula out."""
+        near = self._near(self._sketches[form])[self._rivals(self.session.known[form])]
+        return self._most(near) <= self.most_alike + _SLACK
 
     def _good(self, form: Expr) -> bool:
         alpha = self.session.known.get(form)
@@ -148,8 +166,13 @@ class Archive:
     def _tried(self, form: Expr) -> Alpha | None:
         alpha = self.session.filled(self.session.known[form])
         alike = self._exact(alpha)
-        if len(alike) and self._most(alike) > self.most_alike:
+        if self._most(alike[self._rivals(alpha)]) > self.most_alike:
             return None
+        worse = np.abs(alike) > self.most_alike
+        if worse.any() and not self.signed:
+            # Each of them is a worse version of the newcomer.
+            self._keep(np.flatnonzero(~worse).tolist())
+            alike = alike[~worse]
         self._enter(alpha, alike)
         if len(self._members) > self.size:
             self._keep(self.greedy()[: self.size])
@@ -191,7 +214,7 @@ class Archive:
         return order
 
     def _keep(self, places: Sequence[int]) -> None:
-        keep = np.sort(np.asarray(places))
+        keep = np.sort(np.asarray(places, np.int64))
         self._members = [self._members[k] for k in keep]
         self._gram = self._gram[np.ix_(keep, keep)]
         self._table[: len(keep)] = self._table[keep]

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alphaloom.errors import GrammarError
 from alphaloom.factors import Expr
 from alphaloom.mining.alpha2_archive import Archive
 from alphaloom.mining.alpha2_network import Guide
-from alphaloom.mining.alpha2_replay import Game, Replay, Search
+from alphaloom.mining.alpha2_replay import Game, Replay, Search, replayed
 from alphaloom.mining.alpha2_tree import Guess, Node, Tree
+from alphaloom.mining.elites import Elites
+from alphaloom.mining.identity import root_form
+from alphaloom.mining.pool import Alpha
 from alphaloom.mining.programs import Programs
 from alphaloom.mining.session import Session
 
@@ -21,6 +25,8 @@ __all__ = ["Player"]
 
 # So many games without a new formula mean that the grammar is exhausted.
 _IDLE = 20
+# So many unlike formulas are the beginnings of steps.
+_ELITES = 30
 
 
 class Player:
@@ -34,15 +40,24 @@ class Player:
         self.replay = Replay(self.programs, miner.replay)
         state = session.restored()
         self.archive = Archive(
-            session, size=miner.archive, least_ic=miner.least_ic, most_alike=miner.most_alike, signed=miner.signed
+            session,
+            size=miner.archive,
+            least_ic=miner.least_ic,
+            most_alike=miner.most_alike,
+            signed=miner.signed,
+            heard=self._heard if miner.refine else None,
         )
+        self.elites = Elites(session, _ELITES, self._runs)
         self._judged: dict[Expr, None] = {}
+        self._stepped: dict[Expr, tuple[int, ...]] = {}
+        self._owed = 0.0
         # A game that judged hardly anything new is followed by one without the network.
         self._plain = False
         self.done = False
         if state is not None:
             self.archive.recall(state["archive"])
             self.replay.recall(state)
+            self.elites.recall(state)
             self.guide.recall({name: state[name] for name in state if "." in name}, int(state["steps"]))
             self.done, self._plain = bool(state["done"]), bool(state["plain"])
 
@@ -74,7 +89,7 @@ class Player:
 
     def _memory(self) -> dict[str, Any]:
         memory = {"archive": self.archive.memory(), "steps": self.guide.steps, "done": self.done, "plain": self._plain}
-        return {**memory, **self.replay.memory(), **self.guide.memory()}
+        return {**memory, **self.elites.memory(), **self.replay.memory(), **self.guide.memory()}
 
     def _keep(self, game: Game | None) -> int:
         """Take what the game found into the archive, and offer that to the pool; how many formulas."""
@@ -82,13 +97,48 @@ class Player:
         taken = self.archive.admit(result, 1)
         if self.miner.harvest:
             taken += self.archive.admit(self._judged, self.miner.harvest)
-        for alpha in taken:
+        for alpha in [*taken, *self._learnt_steps()]:
             self.session.offer(alpha)
         return len(taken)
 
+    def _learnt_steps(self) -> list[Alpha]:
+        """Take the best steps of a game's time into the archive; each is a game that the network may learn from."""
+        taken = self.archive.admit(self._stepped, self.miner.harvest or 0)
+        for alpha in taken:
+            numbers = self._stepped[alpha.expr]
+            states = replayed(self.programs, self.programs.max_length, numbers)
+            forms = tuple(root_form(state.registers[0].expr) if state.sound else None for state in states)
+            lines = tuple(Search(at, np.array([number]), np.ones(1, np.int64)) for at, number in enumerate(numbers))
+            self.replay.add(Game(states, forms, lines))
+        return taken
+
+    def _heard(self, expr: Expr, alpha: Alpha) -> None:
+        """A formula was judged that may be a beginning."""
+        self.elites.note(alpha, self.session.grammar.encode(expr))
+
+    def _runs(self, expr: Expr) -> bool:
+        """True for a formula that has a program."""
+        try:
+            return bool(self.programs.encode(expr))
+        except GrammarError:
+            return False
+
+    def _refine(self, evaluations: int) -> None:
+        """Judge as many steps from what was found as the share asks for beside so many evaluations of the tree."""
+        share, batch = self.miner.refine or 0.0, self.rules.batch
+        self._owed += evaluations * share / max(1.0 - share, 1e-9)
+        while self._owed >= batch and not (self.archive.exhausted or self.session.spent):
+            self._owed -= batch
+            steps = [step for _ in range(batch) if (step := self.elites.step()) is not None]
+            exprs = list(dict.fromkeys(step.expr for step in steps))
+            for expr, form in zip(exprs, self.archive.judge(exprs), strict=True):
+                self._stepped[form] = self.programs.encode(expr)
+            if not exprs:
+                break
+
     def _game(self) -> Game | None:
         """Play one game; None where the budget ended it."""
-        self._judged = {}
+        self._judged, self._stepped, self._owed = {}, {}, 0.0
         longest = self.programs.max_length
         if not self.miner.signed:
             longest = int(self.session.rng.integers(self.programs.shortest, longest + 1))
@@ -102,7 +152,9 @@ class Player:
                 tree.step(0)
             else:
                 while node.total < self.rules.simulations:
+                    before = self.session.evaluations
                     tree.round(self.rules.simulations - node.total, self._look)
+                    self._refine(self.session.evaluations - before)
                     if self.archive.exhausted or self.session.spent:
                         return None
                 tried = node.visits > 0

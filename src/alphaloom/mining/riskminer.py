@@ -1,7 +1,9 @@
 """RiskMiner: tree search over tokens with dense rewards, and a policy that learns from its best episodes.
 
 Source: RiskMiner, arXiv:2402.07080. Where the paper prints no number, or where what it prints can be farmed or only
-pushes probabilities down, the profile "safe" deviates; "paper" does as printed.
+pushes probabilities down, the profile "safe" deviates; "paper" does as printed. Ours alone, and off in "paper": trials
+that begin one step from the best formulas found (`refine`), since a tree that is dropped after each iteration comes
+near a formula and leaves it again.
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ class RiskMiner:
     (greatest weight of an episode for having been chosen by the tree, 0: off), `batch` episodes a step. Its net has an
     `embedding`, `layers` cells of `width` and layers of `hidden` units; `end_bias` is what the end's logit begins with.
     With `vary_length` the most tokens of an iteration's formulas are drawn, so that short ones are tried in earnest.
+    The part `refine` of the trials is not drawn in the tree: each is one step (`mining/variations.py`) from one of the
+    best `elites` unlike formulas, paid and learnt from like all.
     A checkpoint is written every `keep_every` iterations.
     """
 
@@ -75,6 +79,8 @@ class RiskMiner:
     hidden: tuple[int, ...] | None = None
     end_bias: float | None = None
     vary_length: bool | None = None
+    refine: float | None = None
+    elites: int | None = None
     torch_threads: int | None = None
     keep_every: int | None = None
 
@@ -127,6 +133,7 @@ def _run(plan: Plan, session: Session, hunt: Hunt, policy: Policy | None) -> Non
                 fix="give the same settings, or another directory",
             )
         count, idle, history = int(state["iteration"]), int(state["idle"]), [list(row) for row in state["history"]]
+        hunt.recall(state)
         if policy is not None:
             policy.recall(state)
     while not session.spent and idle < _IDLE:
@@ -138,9 +145,9 @@ def _run(plan: Plan, session: Session, hunt: Hunt, policy: Policy | None) -> Non
         history.append(_learnt(session, hunt, policy, episodes))
         count += 1
         if count % plan.keep_every == 0:
-            session.checkpoint(_state(plan, policy, count, idle, history))
+            session.checkpoint(_state(plan, hunt, policy, count, idle, history))
     session.note()
-    session.checkpoint(_state(plan, policy, count, idle, history))
+    session.checkpoint(_state(plan, hunt, policy, count, idle, history))
 
 
 def _learnt(session: Session, hunt: Hunt, policy: Policy | None, episodes: list[Episode]) -> list[float]:
@@ -158,6 +165,8 @@ def _learnt(session: Session, hunt: Hunt, policy: Policy | None, episodes: list[
     return row
 
 
-def _state(plan: Plan, policy: Policy | None, count: int, idle: int, history: list[list[float]]) -> dict[str, Any]:
+def _state(
+    plan: Plan, hunt: Hunt, policy: Policy | None, count: int, idle: int, history: list[list[float]]
+) -> dict[str, Any]:
     found = policy.memory() if policy is not None else {}
-    return {**found, "plan": repr(plan), "iteration": count, "idle": idle, "history": history}
+    return {**found, **hunt.memory(), "plan": repr(plan), "iteration": count, "idle": idle, "history": history}

@@ -49,12 +49,24 @@ class Plan:
     hidden: tuple[int, ...] = (32, 32)
     end_bias: float = 2.0
     vary_length: bool = True
+    refine: float = 0.7
+    elites: int = 30
     torch_threads: int = 1
     keep_every: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
-        counts = ("simulations", "leaves", "batch", "layers", "width", "embedding", "torch_threads", "keep_every")
+        counts = (
+            "simulations",
+            "leaves",
+            "batch",
+            "layers",
+            "width",
+            "embedding",
+            "elites",
+            "torch_threads",
+            "keep_every",
+        )
         for name in counts:
             if getattr(self, name) < 1:
                 raise DataError("a count is at least 1", found=getattr(self, name), where=f"RiskMiner.{name}")
@@ -68,8 +80,9 @@ class Plan:
                 raise DataError("a rate is positive", found=getattr(self, name), where=f"RiskMiner.{name}")
         if not 0.0 < self.risk < 1.0:
             raise DataError("a risk level lies between 0 and 1", found=self.risk, where="RiskMiner.risk")
-        if not 0.0 <= self.noise <= 1.0:
-            raise DataError("a part lies in [0, 1]", found=self.noise, where="RiskMiner.noise")
+        for name in ("noise", "refine"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise DataError("a part lies in [0, 1]", found=getattr(self, name), where=f"RiskMiner.{name}")
         words = {"search": Search, "shaping": Shaping, "end_mode": EndMode, "update": Update, "optimiser": Optimiser}
         for name, kind in words.items():
             if getattr(self, name) not in get_args(kind):
@@ -95,5 +108,6 @@ PLANS = {
         layers=4,
         end_bias=0.0,
         vary_length=False,
+        refine=0.0,
     ),
 }

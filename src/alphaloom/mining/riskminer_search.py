@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from alphaloom.factors import Expr
 from alphaloom.factors.grammar import State
+from alphaloom.mining.elites import Elites
 from alphaloom.mining.pool import Alpha
 from alphaloom.mining.riskminer_plan import Plan
 from alphaloom.mining.riskminer_rewards import Judged, Rewards
@@ -95,6 +96,7 @@ class Hunt:
         self.rewards = Rewards(plan, session)
         self.end = len(session.grammar.tokens) - 1
         self.tree: Tree | None = None
+        self.elites = Elites(session, plan.elites)
         self._limit = session.grammar.max_tokens
 
     def iteration(self) -> list[Episode]:
@@ -111,6 +113,14 @@ class Hunt:
         if self.tree is not None:
             _recall_behaviour(episodes)
         return episodes
+
+    def memory(self) -> dict[str, Any]:
+        """What of one iteration the next one needs."""
+        return self.elites.memory()
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Become the hunt that was remembered."""
+        self.elites.recall(memory)
 
     def divergence(self) -> float:
         """How far the tree's choices are from the policy's: Kullback-Leibler, mean over trials."""
@@ -142,11 +152,28 @@ class Hunt:
         return tree
 
     def _batch(self, count: int) -> list[Episode]:
-        lanes = self._chosen(count) if self.tree is not None else self._fresh(count)
+        lanes = self._refined(count)
+        count -= len(lanes)
+        if count:
+            lanes += self._chosen(count) if self.tree is not None else self._fresh(count)
         judged = self._judged(lanes)
         for lane in lanes:
             self._paid(lane, judged)
         return [lane.episode for lane in lanes]
+
+    def _refined(self, count: int) -> list[_Lane]:
+        """Trials that change a formula that was found, as many of a batch as the plan's share gives by chance."""
+        if self.plan.refine == 0.0:
+            return []
+        steps = [self.elites.step() for _ in range(int((self.session.rng.random(count) < self.plan.refine).sum()))]
+        return [self._spelt(step.tokens) for step in steps if step is not None]
+
+    def _spelt(self, tokens: Sequence[int]) -> _Lane:
+        """A trial whose tokens are given."""
+        lane = _Lane(Episode([]), None, self.session.grammar.start())
+        for number in (*tokens, self.end):
+            self._taken(lane, number, 1.0)
+        return lane
 
     def _fresh(self, count: int) -> list[_Lane]:
         """Trials of the policy alone."""
@@ -183,19 +210,22 @@ class Hunt:
             taken: list[int] = []
             for row, (k, chance) in enumerate(zip(running, drawn, strict=True)):
                 taken.append(_drawn(said[row], float(chance)))
-                lane, episode = lanes[k], lanes[k].episode
-                episode.tokens.append(taken[-1])
-                episode.masks.append(lane.state.legal())
-                episode.behaviour.append(float(said[row, taken[-1]]))
-                if taken[-1] != self.end:
-                    lane.state = lane.state.push(taken[-1])
-                    lane.exprs.append(lane.state.complete)
+                self._taken(lanes[k], taken[-1], float(said[row, taken[-1]]))
             stay = [row for row, number in enumerate(taken) if number != self.end]
             running = [running[row] for row in stay]
             if running:
                 tokens = np.array([taken[row] for row in stay])
                 hidden, logits = self.reader.step(np.ascontiguousarray(hidden[:, stay]), tokens)
                 said = probabilities(logits, np.stack([lanes[k].state.legal() for k in running]))
+
+    def _taken(self, lane: _Lane, number: int, likely: float) -> None:
+        """Add a token to a trial."""
+        lane.episode.tokens.append(number)
+        lane.episode.masks.append(lane.state.legal())
+        lane.episode.behaviour.append(likely)
+        if number != self.end:
+            lane.state = lane.state.push(number)
+            lane.exprs.append(lane.state.complete)
 
     def _judged(self, lanes: Sequence[_Lane]) -> dict[Expr, Judged]:
         """Every formula that was completed, judged at once."""
@@ -219,17 +249,23 @@ class Hunt:
             worth, final = leaf.worth, leaf.alpha if here is None else here.alpha
             seen |= {leaf.form} if leaf.form is not None else set()
         episode.rewards = [float(node.reward[slot]) for node, slot in episode.path]
-        for expr in lane.exprs:
+        written = len(episode.tokens) - 1 - len(lane.exprs)
+        for k, expr in enumerate(lane.exprs):
             gain = 0.0
             if expr is not None:
                 gain, worth, form = self.rewards.step(seen, worth, judged[expr])
                 seen |= {form} if form is not None else set()
                 final = judged[expr].alpha
+                self._noted(final, episode.tokens[: written + k + 1])
             episode.rewards.append(gain)
         episode.rewards += [0.0] * (len(episode.tokens) - len(episode.rewards))
         episode.end = self.rewards.end(final) if final is not None else 0.0
         if self.tree is not None:
             self.tree.backup(episode.path, sum(episode.rewards[len(episode.path) :]) + episode.end)
+
+    def _noted(self, alpha: Alpha, tokens: Sequence[int]) -> None:
+        if alpha.valid and self.plan.refine > 0.0:
+            self.elites.note(alpha, tokens)
 
     def _visited(self, leaf: Node, parent: Node, slot: int, seen: set[Expr], judged: dict[Expr, Judged]) -> None:
         """Pay the token that led to a node for the first time."""
@@ -239,6 +275,7 @@ class Hunt:
         if leaf.expr is not None:
             found = judged[leaf.expr]
             parent.reward[slot], leaf.worth, leaf.form = self.rewards.step(seen, parent.worth, found)
+            self._noted(found.alpha, leaf.state.tokens)
             leaf.alpha = _bare(found.alpha)
 
 

@@ -1,0 +1,90 @@
+"""The beginnings of steps: the best formulas, no two alike, known again after a stop."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alphaloom.factors import parse
+from alphaloom.factors.grammar import Grammar
+from alphaloom.mining import Budget, Session
+from alphaloom.mining.elites import Elites
+
+GRAMMAR = Grammar(windows=(5, 10), max_tokens=12, max_lookback=60)
+TEXTS = ("close / open", "high / open", "low / vwap", "ts_mean(close, 5) / close", "ts_std(volume, 10) / volume")
+
+
+def opened(make_panel, seed=1):
+    panel = make_panel(200, 20, seed=3)
+    ratio = panel["close"] / panel["open"]
+    z = (ratio - ratio.mean(axis=1, keepdims=True)) / ratio.std(axis=1, keepdims=True)
+    target = z + np.random.default_rng(0).normal(size=z.shape)
+    return Session(panel, target, grammar=GRAMMAR, start_row=60, seed=seed, budget=Budget(2000))
+
+
+def noted(session, texts, count=10):
+    elites = Elites(session, count)
+    for text in texts:
+        alpha = session.filled(session.judge([parse(text)])[0])
+        elites.note(alpha, GRAMMAR.encode(parse(text)))
+    return elites
+
+
+def spelt(elites):
+    return [str(GRAMMAR.decode(tokens)) for tokens in elites.memory()["elite_tokens"]]
+
+
+def test_the_best_stand_first_and_the_worst_go(make_panel):
+    session = opened(make_panel)
+    elites = noted(session, TEXTS)
+    assert spelt(elites)[0] == "close / open"
+    assert spelt(noted(session, TEXTS, 2)) == spelt(elites)[:2]
+    assert noted(session, ()).step() is None
+
+
+def test_of_two_that_are_alike_the_better_one_stays(make_panel):
+    # close / (open + open) is close / open: its own twin at every cell, spelt longer.
+    session, twin = opened(make_panel), "close / (open + 2 * open)"
+    for order in (("close / open", twin), (twin, "close / open")):
+        assert spelt(noted(opened(make_panel), order)) in (["close / open"], [twin])
+    near = [session.filled(session.judge([parse(text)])[0]) for text in ("close / open", "log(close / open)")]
+    assert abs(float(np.einsum("tn,tn->t", near[0].z, near[1].z).mean())) > 0.9
+    both = {text: alpha.ic for text, alpha in zip(("close / open", "log(close / open)"), near, strict=True)}
+    assert spelt(noted(opened(make_panel), both)) == spelt(noted(opened(make_panel), reversed(both)))
+    assert len(spelt(noted(opened(make_panel), both))) == 1
+
+
+def test_steps_lead_to_what_is_new_and_allowed(make_panel):
+    session = opened(make_panel)
+    elites = noted(session, TEXTS)
+    made = [elites.step() for _ in range(40)]
+    fresh = sum(session.judge([one.expr])[0].z is not None for one in made if one is not None)
+    assert fresh > 25
+    assert sum(elites.memory()["elite_tries"]) >= 40
+    strict = Elites(session, 10, lambda expr: expr.op == "rank")
+    strict.recall(elites.memory())
+    assert {one.expr.op for _ in range(60) if (one := strict.step()) is not None} == {"rank"}
+
+
+def test_what_was_tried_often_is_tried_less(make_panel):
+    session = opened(make_panel)
+    memory = noted(session, TEXTS).memory()
+    counts = []
+    for tried in (0, 100_000):
+        elites = Elites(session, 10)
+        elites.recall({**memory, "elite_tries": [tried, *memory["elite_tries"][1:]]})
+        for _ in range(50):
+            elites.step()
+        counts.append(elites.memory()["elite_tries"][0] - tried)
+    assert counts[0] > counts[1]
+
+
+def test_a_memory_leads_to_the_same_steps(make_panel):
+    one = noted(opened(make_panel), TEXTS)
+    [one.step() for _ in range(5)]
+    session = opened(make_panel)
+    session.judge([parse(text) for text in TEXTS])
+    other = Elites(session, 10)
+    other.recall(one.memory())
+    assert other.memory() == one.memory()
+    session.rng.bit_generator.state = one._session.rng.bit_generator.state
+    assert [one.step().tokens for _ in range(9)] == [other.step().tokens for _ in range(9)]
