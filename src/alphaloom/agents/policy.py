@@ -25,6 +25,7 @@ BRAINS: dict[str, tuple[str, str]] = {
     "constant": ("alphaloom.agents.policy", "Constant"),
     "cross_section_dqn": ("alphaloom.agents.dqn_brain", "CrossSectionBrain"),
     "actor": ("alphaloom.agents.a2c_brain", "ActorBrain"),
+    "layered": ("alphaloom.agents.baselines3_brain", "LayeredBrain"),
 }
 
 

@@ -21,6 +21,7 @@ CATALOG: dict[str, dict[str, tuple[str, str]]] = {
         "riskminer": ("alphaloom.systems", "RiskMinerSystem"),
         "alpha2": ("alphaloom.systems", "Alpha2System"),
         "increase_alpha": ("alphaloom.systems", "IncreaseAlpha"),
+        "qtmrl": ("alphaloom.systems", "QTMRL"),
         "cross_sectional_dqn": ("alphaloom.systems", "CrossSectionalDQN"),
     },
     "learner": {
@@ -56,6 +57,8 @@ CATALOG: dict[str, dict[str, tuple[str, str]]] = {
         "moving_average_signals": ("alphaloom.agents.signals", "MovingAverageSignals"),
         "arima_signals": ("alphaloom.agents.signals", "ArimaSignals"),
         "net_signals": ("alphaloom.agents.signals", "NetSignals"),
+        "actor_critic": ("alphaloom.agents.a2c", "ActorCritic"),
+        "expert": ("alphaloom.agents.baselines3", "Expert"),
     },
     "miner": {
         "random_search": ("alphaloom.mining", "RandomSearch"),
