@@ -10,7 +10,20 @@ from numpy.typing import NDArray
 
 from alphaloom.backtest.books import Rules, afford
 
-__all__ = ["BINARY", "DISCRETE", "JOINT", "SHARES", "WEIGHTS", "Purse", "Terms", "aim", "outside", "wanted_shares"]
+__all__ = [
+    "BINARY",
+    "DISCRETE",
+    "JOINT",
+    "SHARES",
+    "WEIGHTS",
+    "Desk",
+    "Purse",
+    "Terms",
+    "aim",
+    "new_desk",
+    "outside",
+    "wanted_shares",
+]
 
 # The places of the modes in trading.MODES.
 WEIGHTS, SHARES, DISCRETE, JOINT, BINARY = 0, 1, 2, 3, 4
@@ -54,6 +67,15 @@ class Purse(NamedTuple):
     lot: Floats
     impact: Floats
     rank: NDArray[np.int64]
+
+
+class Desk(NamedTuple):
+    """Room to write on for one account at a time.   Shape: (N,) each; `free` is all zero: nothing is refused."""
+
+    orders: Floats
+    done: Floats
+    status: NDArray[np.int8]
+    free: NDArray[np.int8]
 
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
@@ -212,24 +234,23 @@ def wanted_shares(terms: Terms, rules: Rules, purse: Purse, action: Floats, orde
 
 
 @_compiled
-def aim(terms: Terms, rules: Rules, purse: Purse, action: Floats, switched: bool, weights: Floats) -> int:
+def aim(terms: Terms, rules: Rules, purse: Purse, action: Floats, switched: bool, desk: Desk, weights: Floats) -> int:
     """The weights that an action means, all of which the cash can pay at the close; returns the impossible wishes.
 
     Where the risk switch is on, everything that may be traded is sold and nothing is bought.
     Shape: weights (N,) is written to.
     """
     shares, mark, N = purse.shares, purse.mark, len(purse.shares)
-    orders, done = np.zeros(N), np.zeros(N)
+    orders, done = desk.orders, desk.done
     invalid = 0
     if switched:
         for asset in range(N):
             orders[asset] = -shares[asset] if purse.usable[asset] or purse.leaving[asset] else 0.0
     else:
         invalid = wanted_shares(terms, rules, purse, action, orders)
-    status = np.zeros(N, np.int8)
+    lot, impact = purse.lot, purse.impact
     afford(
-        rules, purse.cash, orders, shares, purse.rank, mark, status.copy(), status.copy(), purse.lot, purse.impact,
-        done, status,
+        rules, purse.cash, orders, shares, purse.rank, mark, desk.free, desk.free, lot, impact, done, desk.status
     )  # fmt: skip
     for asset in range(N):
         # The same expression as the ledger's, so that what is held is worth no order.
@@ -240,3 +261,8 @@ def aim(terms: Terms, rules: Rules, purse: Purse, action: Floats, switched: bool
             weights[asset] = left * mark[asset] / purse.equity if left != 0.0 else 0.0
             invalid += orders[asset] > 0.0 and done[asset] == 0.0
     return invalid
+
+
+def new_desk(N: int) -> Desk:
+    """An empty desk for N assets."""
+    return Desk(np.empty(N), np.empty(N), np.empty(N, np.int8), np.zeros(N, np.int8))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alphaloom.agents.action_kernels import BINARY, Purse, Terms, aim, outside
+from alphaloom.agents.action_kernels import BINARY, Purse, Terms, aim, new_desk, outside
 from alphaloom.agents.trading import MODES, REWARDS, Trading
 from alphaloom.backtest.books import latest_terms
 from alphaloom.errors import DataError
@@ -138,5 +138,5 @@ def decided_weights(
         np.zeros(N if terms.greedy else 0, np.int64),
     )
     weights = np.empty(N)
-    aim(terms, rules, purse, row, bool(switched_rows(last, trading)[0]), weights)
+    aim(terms, rules, purse, row, bool(switched_rows(last, trading)[0]), new_desk(N), weights)
     return weights

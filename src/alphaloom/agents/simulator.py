@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from alphaloom.agents.action_kernels import new_desk
 from alphaloom.agents.actions import checked_actions, left_universe, switched_rows, terms_of
 from alphaloom.agents.observed import Observed
 from alphaloom.agents.step_kernels import Copies, Outcome, World, gather, reopen, step
@@ -110,6 +111,7 @@ class Simulator:
             basis=np.zeros((count, N)),
             portfolio=np.zeros((count, N + 1), np.float32),
         )
+        self._desk = new_desk(N)
         self._final_cash, self._final_shares = np.zeros(count), np.zeros((count, N))
         self.row, self.asset, self.portfolio = self._copies.row, self._copies.asset, self._copies.portfolio
         self.equity, self.cash, self.shares = self._books.equity, self._books.cash, self._books.shares
@@ -150,7 +152,7 @@ class Simulator:
             np.empty(B),
             np.empty(B, np.int64),
         )
-        refused = step(self._books, self._world, self._terms, self._copies, table, out)
+        refused = step(self._books, self._world, self._terms, self._copies, self._desk, table, out)
         if refused >= 0:
             raise AssertionError(f"the ledger refused the weights of copy {refused} on row {self.row[refused]}")
         final_row, final_portfolio = self.row.copy(), self.portfolio.copy()

@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from alphaloom.agents.action_kernels import BINARY, Purse, Terms, aim
-from alphaloom.backtest.books import Books, live, open_account
+from alphaloom.agents.action_kernels import BINARY, Desk, Purse, Terms, aim
+from alphaloom.backtest.books import Books, lend, live, open_account
 
 __all__ = ["Copies", "Outcome", "World", "gather", "holdings", "reopen", "step"]
 
@@ -104,7 +104,7 @@ def _sharpe_pay(moments: Floats, eta: float, change: float) -> float:
     pay = (square * rise - 0.5 * mean * spread) / variance**1.5 if variance > 1e-12 else 0.0
     moments[0] += eta * rise
     moments[1] += eta * spread
-    return pay  # type: ignore[no-any-return]
+    return pay
 
 
 @_compiled
@@ -152,7 +152,7 @@ def _pay(terms: Terms, before: float, after: float, turnover: float, moments: Fl
     if terms.reward == SIMPLE:
         return change
     if terms.reward == SHARPE:
-        return _sharpe_pay(moments, terms.eta, change)  # type: ignore[no-any-return]
+        return _sharpe_pay(moments, terms.eta, change)
     pay = np.log(max(after / before, RUIN))
     if terms.reward == RISK:
         pay -= terms.risk_aversion * change * change + terms.turnover_price * turnover
@@ -160,11 +160,12 @@ def _pay(terms: Terms, before: float, after: float, turnover: float, moments: Fl
 
 
 @_compiled
-def step(books: Books, world: World, terms: Terms, copies: Copies, actions: Floats, out: Outcome) -> int:
+def step(books: Books, world: World, terms: Terms, copies: Copies, desk: Desk, actions: Floats, out: Outcome) -> int:
     """Every copy acts at its close and lives to the next; the first copy whose weights the ledger refuses, or -1.
 
     Shape: actions (B, A), in the space.
     """
+    books = lend(books)
     tape, (B, N) = books.tape, books.shares.shape
     weights, before = np.empty(N), np.empty(N)
     simplex = np.zeros(N + 1)
@@ -187,7 +188,7 @@ def step(books: Books, world: World, terms: Terms, copies: Copies, actions: Floa
             tape.impact[row] if tape.impact.size > 0 else tape.price[row, :0],
             books.rank[b],
         )
-        wrong = aim(terms, books.rules, purse, action, world.switched[row], weights)
+        wrong = aim(terms, books.rules, purse, action, world.switched[row], desk, weights)
         before[:] = books.shares[b]
         fault, cost, traded = live(books, b, row, weights)
         if fault != 0:

@@ -177,17 +177,19 @@ def afford(
         done[asset] = 0.0
         if status[asset] != FILLED:
             continue
-        rate = impact[asset] if tolled else 0.0
         held = shares[asset]
         done[asset] = order if order > 0.0 or rules.short else max(order, -held)
         value = abs(done[asset]) * price[asset]
+        toll = _impact(impact[asset], value) if tolled else 0.0
         if order < 0.0:
-            free += value * earning - _impact(rate, value)
+            free += value * earning - toll
             continue
-        cover = min(max(-held, 0.0), order) * price[asset]
-        closing = cover * paying + _impact(rate, cover)
-        free -= closing
-        need += value * paying + _impact(rate, value) - closing
+        closing = 0.0
+        if held < 0.0:
+            cover = min(-held, order) * price[asset]
+            closing = cover * paying + (_impact(impact[asset], cover) if tolled else 0.0)
+            free -= closing
+        need += value * paying + toll - closing
     free = max(free, 0.0)
     if need <= free:
         return
@@ -342,7 +344,9 @@ def _mark(ledger: Ledger, row: int) -> None:
         ledger.book.cash[0] = equity
         ledger.book.shares[:] = 0.0
         ledger.book.waiting[:] = 0.0
-    ledger.journal.shares[row, :] = ledger.book.shares
+    # Loops, here and in `place`, since an assignment of a row looks first whether the two overlap.
+    for asset in range(len(mark)):
+        ledger.journal.shares[row, asset] = ledger.book.shares[asset]
     ledger.journal.equity[row] = equity
     ledger.journal.cash[row] = ledger.book.cash[0]
 
@@ -403,7 +407,8 @@ def place(ledger: Ledger, row: int, weights: Floats) -> tuple[int, int]:
         ledger.journal.weights[row, :] = np.nan
         return 0, 0
     fault = _fault(ledger, weights)
-    ledger.journal.weights[row, :] = weights
+    for asset in range(len(weights)):
+        ledger.journal.weights[row, asset] = weights[asset]
     if fault[0] == 0 and row + 1 < len(ledger.journal.equity):
         _size(ledger, row, weights)
         if ledger.rules.same_close:
