@@ -7,6 +7,15 @@ from alphaloom.systems.cross_sectional_dqn import CrossSectionalDQN
 from alphaloom.systems.factor_model import FactorModel
 from alphaloom.systems.increase_alpha import IncreaseAlpha
 from alphaloom.systems.multi_factor import MultiFactor
+from alphaloom.systems.qtmrl import QTMRL
 from alphaloom.systems.riskminer import RiskMinerSystem
 
-__all__ = ["Alpha2System", "CrossSectionalDQN", "FactorModel", "IncreaseAlpha", "MultiFactor", "RiskMinerSystem"]
+__all__ = [
+    "QTMRL",
+    "Alpha2System",
+    "CrossSectionalDQN",
+    "FactorModel",
+    "IncreaseAlpha",
+    "MultiFactor",
+    "RiskMinerSystem",
+]
