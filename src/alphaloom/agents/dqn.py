@@ -59,7 +59,7 @@ class CrossSectionDQN:
     experts: ExpertsOf = "shared"
     clusters: int = 5
     alignment: Alignment = "advantage"
-    penalty: float = 0.3
+    penalty: float = 1.0
     double: bool = True
     dueling: bool = True
     centred: bool = True

@@ -236,7 +236,9 @@ class _Job:
         mean, spread = float(gain.mean()), float(gain.std())
         self.pool = (_POOL * self.pool[0] + (1.0 - _POOL) * mean, _POOL * self.pool[1] + (1.0 - _POOL) * spread)
         slope = gradient_to_pool(gain, *self.pool)
-        return self.lesson.penalty * torch.stack((-slope, slope), dim=-1)
+        # A distribution has no direction: who is pulled before it has learned which way is up may stay upside down.
+        risen = min(1.0, 2.0 * self.updates * self.lesson.every / self.lesson.steps)
+        return risen * self.lesson.penalty * torch.stack((-slope, slope), dim=-1)
 
     def copy(self) -> None:
         """Make the present net the one that says what lies ahead."""
@@ -281,7 +283,7 @@ def train_member(
             if taken >= next_copy:
                 job.copy()
                 next_copy += lesson.copy_every
-            if judge is not None and taken >= next_judge:
+            if judge is not None and (taken >= next_judge or taken >= lesson.steps):
                 found = job.member(states)
                 history.append(float(judge(found)))
                 best = found if best is None or history[-1] > max(history[:-1], default=-np.inf) else best
