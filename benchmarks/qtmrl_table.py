@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -38,20 +38,18 @@ from alphaloom.agents.signals import (
     RandomSignals,
     SignalPolicy,
 )
-from alphaloom.agents.trading import Trading
 from alphaloom.data import Store
 from alphaloom.market import Market
 from alphaloom.panel import Panel
 from alphaloom.portfolio import BuyAndHold, EqualWeight
 from alphaloom.roles import Policy
+from alphaloom.systems.qtmrl import QTMRL, UNIVERSES
 
-SEVENTEEN = ("CCL", "RCL", "AAL", "UAL", "DAL", "MRO", "OXY", "WYNN", "LVS")
-SEVENTEEN += ("AAPL", "AXP", "BAC", "CVX", "GOOGL", "JNJ", "MSFT", "NVDA")
-UNIVERSES = {"17": SEVENTEEN, "16": tuple(name for name in SEVENTEEN if name != "MRO")}
 MARKETS = {
     "paper": Market(commission=0.0005, slippage=0.0, fill="same_close"),
     "next_open": Market(commission=0.001, slippage=0.0, fill="next_open"),
 }
+PRINTED_RATE = 1e-5
 SIZES = {"fraction": (0.2, 0.5), "full": (1.0, 1.0)}
 # Return, Sharpe, volatility, drawdown in percent as printed in version 1; its other rows are empty.
 PAPER = {
@@ -81,20 +79,25 @@ class Strategy(NamedTuple):
 
 
 def sight() -> Observation:
-    """What the nets and the agents see: the 37 columns of the paper over 20 bars."""
+    """What the nets see, as the agents do: the 37 columns of the paper over 20 bars."""
     return Observation(features="qtmrl", market=False, window=20)
 
 
-def agent(net: str) -> Callable[[argparse.Namespace, int, float, str], Any]:
-    """An actor-critic with the settings of the paper."""
+def agent(net: Literal["attention", "mlp"]) -> Callable[[argparse.Namespace, int, float, str], Any]:
+    """The system, at the printed rate with nothing else than what is printed, at any other as we would train it."""
 
     def learner(given: argparse.Namespace, seed: int, rate: float, size: str) -> Any:
-        from alphaloom.agents.a2c import ActorCritic
-
         buy, sell = SIZES[size]
-        trading = Trading(mode="discrete", cash=10_000.0, buy=buy, sell=sell, episode="random")
-        settings = {"rate": rate, "steps": given.steps, "seed": seed, "threads": given.threads}
-        return ActorCritic(observation=sight(), trading=trading, net=net, **settings)  # type: ignore[arg-type]
+        printed = "paper" if rate == PRINTED_RATE else "safe"
+        settings = {
+            "rate": rate,
+            "steps": given.steps,
+            "seed": seed,
+            "threads": given.threads,
+            "buy": buy,
+            "sell": sell,
+        }
+        return QTMRL(profile=printed, net=net, **settings).learner
 
     return learner
 
@@ -102,7 +105,7 @@ def agent(net: str) -> Callable[[argparse.Namespace, int, float, str], Any]:
 def net(kind: str) -> Strategy:
     """One of the three nets among the baselines."""
     return Strategy(
-        lambda given, seed, rate, size: NetSignals(kind, observation=sight(), seed=seed, threads=given.threads),  # type: ignore[arg-type]
+        lambda given, seed, rate, size: NetSignals(kind, observation=sight(), seed=seed, threads=given.threads),
         seeded=True,
     )
 
@@ -161,7 +164,7 @@ def panels(store: Path, universe: str, year: int) -> tuple[Panel, Panel, int]:
 
     Membership of an index plays no part here: the universe is the list of names, each from its first bar on.
     """
-    whole = Store(store).panel(assets=UNIVERSES[universe], start=f"{year - 11}-01-01", end=f"{year}-12-31")
+    whole = Store(store).panel(assets=UNIVERSES[f"qtmrl{universe}"], start=f"{year - 11}-01-01", end=f"{year}-12-31")
     whole = whole.replace(member=whole.listed)
     first = whole.row_of(f"{year}-01-01")
     return whole[:first], whole, first - 1
