@@ -60,9 +60,9 @@ def test_steps_lead_to_what_is_new_and_allowed(make_panel):
     fresh = sum(session.judge([one.expr])[0].z is not None for one in made if one is not None)
     assert fresh > 25
     assert sum(elites.memory()["elite_tries"]) >= 40
-    strict = Elites(session, 10, lambda expr: expr.op == "rank")
+    strict = Elites(session, 10, lambda expr: expr.op == "div")
     strict.recall(elites.memory())
-    assert {one.expr.op for _ in range(60) if (one := strict.step()) is not None} == {"rank"}
+    assert {one.expr.op for _ in range(60) if (one := strict.step()) is not None} == {"div"}
 
 
 def test_what_was_tried_often_is_tried_less(make_panel):

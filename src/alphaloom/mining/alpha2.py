@@ -7,7 +7,8 @@ each game; every operator starts as likely as the next; besides a game's result 
 are archived, since a processor plays few games; the network learns from games that found something, and after a game
 that judged hardly anything new comes one without it. So that a search can climb from what it found: likeness takes from
 a formula's worth only where the other one is not worse, a better version takes its place in the archive, and part of
-the evaluations are steps from the best formulas (`refine`), those archived being learnt from like games.
+the evaluations are steps from the best formulas (`refine`), those archived being learnt from like games. Until the
+network has learnt, a state is worth what one program that is finished at random brings.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Alpha2:
     tree are kept beside its result, and how many of the steps of its time. The part `refine` of the evaluations are
     steps (`mining/variations.py`) from the best unlike formulas to others that have programs; `paper` has none.
     Training starts after `start_games` and takes `lessons` steps a game. None stands for the profile's value: of
-    `simulations` 25,000 in `paper`, in `safe` a 400th of the evaluations, from 40 to 400. Afterwards
+    `simulations` 25,000 in `paper`, in `safe` a 200th of the evaluations, from 40 to 400. Afterwards
     `session.finds` holds the archive, the highest |IC| first; the pool was offered all of it.
     """
 
@@ -72,7 +73,7 @@ class Alpha2:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise DataError("a part lies in [0, 1]", found=getattr(self, name), where=f"Alpha2.{name}")
         if self.refine is None:
-            object.__setattr__(self, "refine", 0.0 if self.profile == "paper" else 0.7)
+            object.__setattr__(self, "refine", 0.0 if self.profile == "paper" else 0.6)
         if not 0.0 <= float(self.refine or 0.0) < 1.0:
             raise DataError("a part is at least 0 and below 1", found=self.refine, where="Alpha2.refine")
         if self.harvest is None:
@@ -97,7 +98,7 @@ class Alpha2:
         """How the tree searches with so large a budget."""
         paper = self.profile == "paper"
         # Many short games find more than a few long ones, from which steps go on anyway.
-        fitting = min(400, max(40, evaluations // 400))
+        fitting = min(400, max(40, evaluations // 200))
         return Rules(
             simulations=self.simulations or (25_000 if paper else fitting),
             batch=self.batch,

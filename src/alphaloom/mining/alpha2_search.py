@@ -15,7 +15,7 @@ from alphaloom.mining.alpha2_tree import Guess, Node, Tree
 from alphaloom.mining.elites import Elites
 from alphaloom.mining.identity import root_form
 from alphaloom.mining.pool import Alpha
-from alphaloom.mining.programs import Programs
+from alphaloom.mining.programs import Program, Programs
 from alphaloom.mining.session import Session
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ __all__ = ["Player"]
 # So many games without a new formula mean that the grammar is exhausted.
 _IDLE = 20
 # So many unlike formulas are the beginnings of steps.
-_ELITES = 30
+_ELITES = 40
+# The chance that a random program ends where it may.
+_END = 0.5
 
 
 class Player:
@@ -173,7 +175,29 @@ class Player:
             leaf.form, leaf.worth = form, self.archive.worth(form)
             leaf.useless = self.archive.useless(form)
             self._judged[form] = None
-        return self._ask(leaves)
+        if self._guided:
+            return self._ask(leaves)
+        flat = np.zeros(len(self.programs), np.float32)
+        return [Guess(flat, value) for value in self._finished(leaves)]
+
+    @property
+    def _guided(self) -> bool:
+        """True where the network says what states are worth, and not one program that is finished at random."""
+        return self.miner.signed or (self.guide.taught and not self._plain)
+
+    def _finished(self, leaves: list[Node]) -> list[float]:
+        """What one random way to the end of each program brings."""
+        ends = [_played_out(leaf.program, self.session.rng) for leaf in leaves]
+        exprs = [end.result for end in ends if end.result is not None]
+        found = iter(self.archive.judge(exprs))
+        values: list[float] = []
+        for leaf, end in zip(leaves, ends, strict=True):
+            form = None if end.result is None else next(found)
+            if form is not None:
+                self._judged[form] = None
+            # Where a program may end it need not go on to what is worse.
+            values.append(max(0.0, (0.0 if form is None else self.archive.worth(form)) - leaf.worth))
+        return values
 
     def _ask(self, leaves: list[Node]) -> list[Guess]:
         if self._plain:
@@ -186,3 +210,19 @@ class Player:
             return
         for _ in range(self.miner.lessons):
             self.guide.learn(self.replay.lesson(self.guide, self.archive, self.session.rng))
+
+
+def _played_out(program: Program, random: np.random.Generator) -> Program:
+    """The program finished at random: it ends half of the times that it may, and operators are equally likely."""
+    codes = program.programs.codes[:, 0]
+    while not program.finished:
+        legal = np.flatnonzero(program.legal())
+        if not len(legal):
+            break
+        if legal[-1] == program.programs.end and (len(legal) == 1 or random.random() < _END):
+            return program.push(int(legal[-1]))
+        lines = legal[legal != program.programs.end]
+        kinds = np.unique(codes[lines])
+        alike = lines[codes[lines] == kinds[int(random.integers(len(kinds)))]]
+        program = program.push(int(alike[int(random.integers(len(alike)))]))
+    return program

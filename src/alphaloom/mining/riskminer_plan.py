@@ -50,7 +50,7 @@ class Plan:
     end_bias: float = 2.0
     vary_length: bool = True
     refine: float = 0.7
-    elites: int = 30
+    elites: int = 40
     torch_threads: int = 1
     keep_every: int = 1
 

@@ -4,8 +4,8 @@ Source: "Alpha2: Discovering Logical Formulaic Alphas using Deep Reinforcement L
 configuration that its author published (no runnable code exists). The miner stands in `mining.alpha2`, its deviations
 in `Alpha2`; those of the whole system are:
 1. `profile` "safe" is the default: coefficients without sign, units that no split changes, labels from the next open.
-2. Simulations, network and games fit a processor: 40 to 400 simulations a move with widening, where the published settings
-   take 25,000 to 200,000. A search ends after `evaluations` distinct formulas; the paper states no budget.
+2. Simulations, network and games fit a processor: 40 to 400 simulations a move with widening, where the published
+   settings take 25,000 to 200,000. A search ends after `evaluations` distinct formulas; the paper states no budget.
 3. Trees are LightGBM's with the settings chosen here (200 trees, depth 3, rate 0.05, stopped on later rows), for the
    paper's XGBoost settings are not stated.
 4. Besides trees on the 20 best formulas a lasso on them is tried, and the last part of each training slice chooses.
