@@ -5,6 +5,7 @@ Money moves in the ledger alone, so what an agent earns here is what the back-te
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,14 +14,14 @@ from numpy.typing import NDArray
 from alphaloom.agents.action_kernels import new_desk
 from alphaloom.agents.actions import checked_actions, left_universe, switched_rows, terms_of
 from alphaloom.agents.observed import Observed
-from alphaloom.agents.step_kernels import Copies, Outcome, World, gather, reopen, step
+from alphaloom.agents.step_kernels import Copies, Log, Outcome, World, gather, reopen, step
 from alphaloom.agents.trading import Layout, Trading
 from alphaloom.backtest.books import open_books
 from alphaloom.errors import AxisError, DataError
 from alphaloom.market import Market
 from alphaloom.panel import Panel
 
-__all__ = ["Seen", "Simulator", "Step"]
+__all__ = ["Seen", "Simulator", "Step", "Trades"]
 
 Floats = NDArray[np.float64]
 Seen = NDArray[np.float32] | dict[str, NDArray[Any]]
@@ -44,6 +45,36 @@ class Step(NamedTuple):
     invalid: NDArray[np.int64]
     final_row: NDArray[np.int64]
     final_portfolio: NDArray[np.float32]
+
+
+class Trades(NamedTuple):
+    """Orders, one row each, in the order of the copies and of time.
+
+    Shape: (K,) each.   Unit: `row` of the fill; `ordered` and `done` shares, negative to sell; `price` a share; the
+    rest money; `status` is a place in `alphaloom.backtest.STATUS`.
+    """
+
+    copy: NDArray[np.int64]
+    row: NDArray[np.int64]
+    asset: NDArray[np.int64]
+    status: NDArray[np.int64]
+    ordered: Floats
+    done: Floats
+    price: Floats
+    commission: Floats
+    tax: Floats
+    slippage: Floats
+    impact: Floats
+
+    def of(self, copy: int) -> Trades:
+        """Those of one copy."""
+        own = self.copy == copy
+        return Trades(*(column[own] for column in self))
+
+    @staticmethod
+    def joined(parts: Sequence[Trades]) -> Trades:
+        """One after another."""
+        return Trades(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 class Simulator:
@@ -112,6 +143,7 @@ class Simulator:
             portfolio=np.zeros((count, N + 1), np.float32),
         )
         self._desk = new_desk(N)
+        self._log = Log(np.zeros(1, np.int64), np.empty((4, 0), np.int64), np.empty((7, 0)))
         self._final_cash, self._final_shares = np.zeros(count), np.zeros((count, N))
         self.row, self.asset, self.portfolio = self._copies.row, self._copies.asset, self._copies.portfolio
         self.equity, self.cash, self.shares = self._books.equity, self._books.cash, self._books.shares
@@ -152,7 +184,8 @@ class Simulator:
             np.empty(B),
             np.empty(B, np.int64),
         )
-        refused = step(self._books, self._world, self._terms, self._copies, self._desk, table, out)
+        self._log.used[0] = 0
+        refused = step(self._books, self._world, self._terms, self._copies, self._desk, table, out, self._log)
         if refused >= 0:
             raise AssertionError(f"the ledger refused the weights of copy {refused} on row {self.row[refused]}")
         final_row, final_portfolio = self.row.copy(), self.portfolio.copy()
@@ -161,6 +194,16 @@ class Simulator:
             self._reopen(int(b))
         return Step(*out, final_row, final_portfolio)
 
+    def keep_trades(self) -> None:
+        """From now on keep the orders of the latest step."""
+        room = self.count * self.usable.shape[1]
+        self._log = Log(np.zeros(1, np.int64), np.empty((4, room), np.int64), np.empty((7, room)))
+
+    def trades(self) -> Trades:
+        """The orders of the latest step, if they are kept."""
+        count = int(self._log.used[0])
+        return Trades(*self._log.places[:, :count].copy(), *self._log.numbers[:, :count].copy())
+
     def observe(self, layout: Layout | None = None) -> Seen:
         """What every copy sees at its close; new arrays, oldest row of a window first.
 
@@ -168,7 +211,7 @@ class Simulator:
         (B, W, N, F), portfolio (B, N + 1), mask (B, N). "rows": row (B,), portfolio (B, N + 1), for those who hold the
         features themselves. "finrl" (B, 1 + 2 N + F N): cash, closes, shares, the latest features name by name. With
         mode "binary" the flat layout is the copy's own asset: weight, market, window (B, 1 + M + W * F).
-        Missing: the features of an asset that is not usable are 0.
+        Missing: the features of an asset that is not usable are 0, and so is the close of one that never had any.
         """
         return self._seen(layout or self.trading.layout, slice(None), self.row, self.portfolio, self.cash, self.shares)
 
@@ -207,5 +250,6 @@ class Simulator:
                 "mask": mask,
             }
         latest = self.observed.features[row] * self.usable[row][:, :, None]
-        blocks = (cash[:, None], self._books.marks[row], shares, latest.transpose(0, 2, 1).reshape(B, N * F))
+        marks = np.nan_to_num(self._books.marks[row])
+        blocks = (cash[:, None], marks, shares, latest.transpose(0, 2, 1).reshape(B, N * F))
         return np.concatenate(blocks, axis=1, dtype=np.float32, casting="same_kind")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from alphaloom.agents.action_kernels import BINARY, Desk, Purse, Terms, aim
 from alphaloom.backtest.books import Books, lend, live, open_account
 
-__all__ = ["Copies", "Outcome", "World", "gather", "holdings", "reopen", "step"]
+__all__ = ["Copies", "Log", "Outcome", "World", "gather", "holdings", "reopen", "step"]
 
 # The places of the rewards in trading.REWARDS.
 LOG, DELTA, SIMPLE, SHARPE, RISK, ALTERNATIVE, SHAPED = 0, 1, 2, 3, 4, 5, 6
@@ -67,6 +67,18 @@ class Outcome(NamedTuple):
     invalid: NDArray[np.int64]
 
 
+class Log(NamedTuple):
+    """The orders of one step, where they are kept: with no room they are not.
+
+    Shape: used (1,); places (4, room): copy, row of the fill, asset, status; numbers (7, room): ordered, done, price,
+    commission, tax, slippage, impact.
+    """
+
+    used: NDArray[np.int64]
+    places: NDArray[np.int64]
+    numbers: Floats
+
+
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
@@ -112,6 +124,8 @@ def _alternative_pay(books: Books, world: World, b: int, row: int, asset: int, c
     """The return of the asset less the cost of entering it, or the mean return of the other usable assets."""
     then, now = books.marks[row], books.marks[row + 1]
     if chosen:
+        if not then[asset] > 0.0:
+            return 0.0
         fee = 0.0 if had else books.rules.commission + books.rules.slippage
         return now[asset] / then[asset] - 1.0 - fee  # type: ignore[no-any-return]
     total, count = 0.0, 0
@@ -160,7 +174,22 @@ def _pay(terms: Terms, before: float, after: float, turnover: float, moments: Fl
 
 
 @_compiled
-def step(books: Books, world: World, terms: Terms, copies: Copies, desk: Desk, actions: Floats, out: Outcome) -> int:
+def _log(books: Books, log: Log, b: int, row: int) -> None:
+    """Keep the orders that the ledger wrote on the page for account b."""
+    page = books.page
+    for order in range(page.written[0]):
+        at = log.used[0]
+        log.places[0, at], log.places[1, at] = b, row + page.rows[1, order]
+        log.places[2, at], log.places[3, at] = page.rows[2, order], page.status[order]
+        for k in range(log.numbers.shape[0]):
+            log.numbers[k, at] = page.numbers[k, order]
+        log.used[0] = at + 1
+
+
+@_compiled
+def step(
+    books: Books, world: World, terms: Terms, copies: Copies, desk: Desk, actions: Floats, out: Outcome, log: Log
+) -> int:
     """Every copy acts at its close and lives to the next; the first copy whose weights the ledger refuses, or -1.
 
     Shape: actions (B, A), in the space.
@@ -189,10 +218,13 @@ def step(books: Books, world: World, terms: Terms, copies: Copies, desk: Desk, a
             books.rank[b],
         )
         wrong = aim(terms, books.rules, purse, action, world.switched[row], desk, weights)
-        before[:] = books.shares[b]
+        for held in range(N):
+            before[held] = books.shares[b, held]
         fault, cost, traded = live(books, b, row, weights)
         if fault != 0:
             return b
+        if log.numbers.shape[1] > 0:
+            _log(books, log, b, row)
         after, turnover = books.equity[b], traded / equity
         if terms.reward == ALTERNATIVE:
             pay = _alternative_pay(books, world, b, row, asset, actions[b, 0] == 1.0, had)

@@ -81,7 +81,7 @@ def open_books(panel: Panel, market: Market, *, count: int, ranked: bool = False
         waiting=np.zeros((B, N)),
         mark=np.zeros((B, N)),
         rank=np.zeros((B, N if ranked else 0), np.int64),
-        marks=np.ascontiguousarray(last_known(np.where((close > 0.0) & (close < np.inf), close, np.nan))),
+        marks=np.ascontiguousarray(last_known(np.where((close >= 0.0) & (close < np.inf), close, np.nan))),
         page=page,
     )
 

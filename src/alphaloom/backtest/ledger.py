@@ -335,7 +335,8 @@ def _mark(ledger: Ledger, row: int) -> None:
     """Value the book at the last known closes and write the row; a book without equity is closed for good."""
     close, mark, prices = ledger.tape.close, ledger.book.mark, ledger.journal.prices
     for asset in range(len(mark)):
-        if 0.0 < close[row, asset] < np.inf:
+        # A close of zero is a price: what is held is worth nothing.
+        if 0.0 <= close[row, asset] < np.inf:
             mark[asset] = close[row, asset]
         prices[row, asset] = mark[asset]
     equity = _equity(ledger)
@@ -376,7 +377,7 @@ def _fault(ledger: Ledger, weights: Floats) -> tuple[int, int]:
             return NOT_FINITE, asset
         if weight < -DUST and not rules.short:
             return SHORT_SALE, asset
-        if weight != 0.0 and np.isnan(mark[asset]):
+        if weight != 0.0 and not mark[asset] > 0.0:
             return NO_PRICE, asset
         gross += abs(weight)
     if gross > rules.leverage + 1e-9:
