@@ -46,6 +46,8 @@ bench: $(VENV)/.bench  ## every speed claim, measured beside its peer (about hal
 	$(BIN)/python benchmarks/directional_speed.py
 	$(BIN)/python benchmarks/training_speed.py
 	$(BIN)/python benchmarks/mining_speed.py
+	$(BIN)/python benchmarks/environment_speed.py
+	$(BIN)/python benchmarks/a2c_speed.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
