@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from alphaloom.agents.dqn_alignment import Member, gradient_to_pool  # noqa: E402
-from alphaloom.agents.dqn_nets import Adam, Experts  # noqa: E402
+from alphaloom.agents.dqn_nets import Experts  # noqa: E402
 
 
 @pytest.mark.parametrize("dueling", [False, True])
@@ -47,19 +47,6 @@ def test_rescaling_makes_every_expert_say_factor_times_value_plus_shift(dueling)
     factor, shift = torch.tensor([2.0, 0.5]), torch.tensor([-1.0, 3.0])
     net.rescale(factor, shift)
     assert torch.allclose(net.forward(x).q, before * factor[:, None, None] + shift[:, None, None], atol=1e-5)
-
-
-def test_adam_takes_the_steps_of_the_library():
-    start = torch.linspace(-1.0, 1.0, 12)
-    mine, theirs = start.clone(), torch.nn.Parameter(start.clone())
-    own, library = Adam(12, 1e-2, clip=0.5), torch.optim.Adam([theirs], lr=1e-2)
-    for k in range(20):
-        slope = torch.sin(torch.arange(12.0) + k)
-        theirs.grad = slope.clone()
-        torch.nn.utils.clip_grad_norm_([theirs], 0.5)
-        library.step()
-        own.step(mine, slope.clone())
-    assert torch.allclose(mine, theirs.detach(), atol=1e-5)
 
 
 def test_the_slope_to_the_pool_is_that_of_the_distance():

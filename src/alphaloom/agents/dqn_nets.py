@@ -105,23 +105,3 @@ class Experts:
         self.weights["w3"].mul_(by)
         self.weights["b3"].mul_(by)
         self.weights["b3"][..., : 1 if self.dueling else 2].add_(more)
-
-
-class Adam:
-    """Adam on one flat vector, after the gradient's length was bounded.   Source: Kingma and Ba 2015."""
-
-    def __init__(self, size: int, rate: float, clip: float) -> None:
-        self.mean, self.square = torch.zeros(size), torch.zeros(size)
-        self.rate, self.clip, self.count = rate, clip, 0
-
-    def step(self, weights: torch.Tensor, slope: torch.Tensor) -> None:
-        """One step down the slope."""
-        length = float(torch.linalg.vector_norm(slope))
-        if self.clip > 0.0 and length > self.clip:
-            slope.mul_(self.clip / length)
-        self.count += 1
-        self.mean.mul_(0.9).add_(slope, alpha=0.1)
-        self.square.mul_(0.999).addcmul_(slope, slope, value=0.001)
-        first, second = 1.0 - 0.9**self.count, 1.0 - 0.999**self.count
-        lower = (self.square / second).sqrt_().add_(1e-8)
-        weights.addcdiv_(self.mean, lower, value=-self.rate / first)

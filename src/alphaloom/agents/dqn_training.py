@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from alphaloom.agents.dqn_alignment import Alignment, Member, aligned, gradient_to_pool
-from alphaloom.agents.dqn_nets import Adam, Experts
+from alphaloom.agents.dqn_nets import Experts
 from alphaloom.agents.dqn_rewards import Branches
 from alphaloom.agents.dqn_sight import Sight
 from alphaloom.errors import SolveError
@@ -173,7 +173,8 @@ class _Job:
         K, D = course.experts, course.sight.inputs
         self.net = Experts(K, D, lesson.width, dueling=lesson.dueling, random=self.random)
         self.target = self.net.twin()
-        self.adam = Adam(self.net.flat.numel(), lesson.rate, lesson.clip)
+        self.net.flat.grad = self.net.slope
+        self.adam = torch.optim.Adam([self.net.flat], lr=lesson.rate)
         self.ring = _Ring(K, max(1, lesson.memory // K))
         self.walk = _Walk(course, lesson, self.random)
         self.m = -(-lesson.batch // K)
@@ -217,7 +218,9 @@ class _Job:
         if lesson.alignment == "penalty" and self.course.experts > 1:
             dq += self._drawn_together(passed.q)
         self.net.backward(passed, dq / self.course.experts)
-        self.adam.step(self.net.flat, self.net.slope)
+        if lesson.clip > 0.0:
+            torch.nn.utils.clip_grad_norm_([self.net.flat], lesson.clip)
+        self.adam.step()
         self.updates += 1
 
     def _follow(self, wanted: torch.Tensor) -> None:
