@@ -196,7 +196,7 @@ def run(given: argparse.Namespace, cell: Cell) -> dict[str, Any]:
             **many.averages(),
             "turnover": float((many.traded.sum(axis=0) / held).mean()),
             "costs": float(many.costs.sum(axis=0).mean()) / 10_000.0,
-            "each": [round(float(value), 6) for value in many.equity[-1] / 10_000.0 - 1.0],
+            "each": dict(zip(many.assets, (many.equity[-1] / 10_000.0 - 1.0).round(6).tolist(), strict=True)),
         }
     found = {
         **cell,
