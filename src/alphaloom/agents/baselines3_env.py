@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from alphaloom.agents.baselines3_brain import LOGITS, simplex
-from alphaloom.agents.simulator import Seen, Simulator
+from alphaloom.agents.baselines3_brain import simplex
+from alphaloom.agents.simulator import Simulator
+from alphaloom.agents.spaces import acted_space, checked_logits, seen_space, shown
 from alphaloom.agents.trading import Layout
 from alphaloom.errors import DataError
 
@@ -39,11 +39,9 @@ class SB3VecEnv(VecEnv):
                 "a net sees numbers, not the places of rows", found="rows", where="SB3VecEnv.layout", fix='"flat"'
             )
         self._actions: NDArray[Any] | None = None
-        super().__init__(simulator.count, _seen_space(self._shown(simulator.observe(self.layout))), _acted(simulator))
-
-    def _shown(self, seen: Seen) -> Any:
-        # A part without columns is no part: a net cannot take it in.
-        return {name: part for name, part in seen.items() if part.size} if isinstance(seen, dict) else seen
+        T, N = simulator.usable.shape
+        seen = seen_space(shown(simulator.observe(self.layout)), T)
+        super().__init__(simulator.count, seen, acted_space(simulator.trading, N))
 
     def reset(self) -> Any:
         """Open every copy anew; what they see."""
@@ -51,7 +49,7 @@ class SB3VecEnv(VecEnv):
         self._reset_seeds()
         self._reset_options()
         self.reset_infos = [{} for _ in range(self.num_envs)]
-        return self._shown(self.simulator.observe(self.layout))
+        return shown(self.simulator.observe(self.layout))
 
     def step_async(self, actions: NDArray[Any]) -> None:
         """Keep the actions until `step_wait`."""
@@ -67,7 +65,7 @@ class SB3VecEnv(VecEnv):
             raise DataError("a step follows actions", found="no actions", where="SB3VecEnv.step_wait")
         world = self.simulator
         if world.trading.mode == "weights":
-            actions = simplex(self._logits(actions), world.usable[world.row])
+            actions = simplex(checked_logits(actions, world.count, world.usable.shape[1]), world.usable[world.row])
         step = world.step(actions)
         done = step.terminated | step.truncated
         told = zip(step.equity.tolist(), step.cost.tolist(), step.turnover.tolist(), step.invalid.tolist(), strict=True)
@@ -77,25 +75,13 @@ class SB3VecEnv(VecEnv):
         ]
         ended = np.flatnonzero(done)
         if len(ended):
-            final = self._shown(world.observe_final(step, ended, self.layout))
+            final = shown(world.observe_final(step, ended, self.layout))
             for k, b in enumerate(ended):
                 infos[b]["TimeLimit.truncated"] = bool(step.truncated[b] and not step.terminated[b])
                 infos[b]["terminal_observation"] = (
                     {name: part[k] for name, part in final.items()} if isinstance(final, dict) else final[k]
                 )
-        return self._shown(world.observe(self.layout)), step.reward.astype(np.float32), done, infos
-
-    def _logits(self, actions: NDArray[Any]) -> NDArray[np.float64]:
-        logits = np.asarray(actions, np.float64)
-        shape = (self.num_envs, *(self.action_space.shape or ()))
-        if logits.shape != shape or not (np.abs(logits) <= LOGITS).all():
-            raise DataError(
-                "an action is in the space of its mode",
-                found=f"shape {logits.shape}" if logits.shape != shape else logits[~(np.abs(logits) <= LOGITS)][0],
-                where="actions",
-                fix=f"logits of shape {shape} within {LOGITS:g}",
-            )
-        return logits
+        return shown(world.observe(self.layout)), step.reward.astype(np.float32), done, infos
 
     def close(self) -> None:
         """Nothing is open."""
@@ -124,26 +110,3 @@ class SB3VecEnv(VecEnv):
     def get_images(self) -> Sequence[NDArray[Any] | None]:
         """There is nothing to see."""
         return [None] * self.num_envs
-
-
-def _seen_space(seen: Any) -> spaces.Space[Any]:
-    if isinstance(seen, dict):
-        return spaces.Dict({name: _seen_space(part) for name, part in seen.items()})
-    if seen.dtype == np.bool_:
-        return spaces.MultiBinary(seen.shape[1:])
-    return spaces.Box(-np.inf, np.inf, seen.shape[1:], np.float32)
-
-
-def _acted(simulator: Simulator) -> spaces.Space[Any]:
-    N = simulator.usable.shape[1]
-    match simulator.trading.mode:
-        case "weights":
-            return spaces.Box(-LOGITS, LOGITS, (N + 1,), np.float32)
-        case "shares":
-            return spaces.Box(-1.0, 1.0, (N,), np.float32)
-        case "discrete":
-            return spaces.MultiDiscrete([3] * N)
-        case "joint":
-            return spaces.Discrete(2**N)
-        case _:
-            return spaces.Discrete(2)

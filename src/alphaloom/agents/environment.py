@@ -7,16 +7,15 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from alphaloom.agents.baselines3_brain import LOGITS, simplex
+from alphaloom.agents.baselines3_brain import simplex
 from alphaloom.agents.observed import Observed
-from alphaloom.agents.simulator import Seen, Simulator, Step, Trades
+from alphaloom.agents.simulator import Simulator, Step, Trades
+from alphaloom.agents.spaces import acted_space, checked_logits, seen_space, shown
 from alphaloom.agents.trading import Trading
-from alphaloom.errors import DataError
 from alphaloom.market import Market
 from alphaloom.panel import Panel
 
@@ -50,8 +49,8 @@ class TradingVecEnv(VectorEnv[Any, Any, Any]):
     ) -> None:
         self.simulator = Simulator(panel, observed, market, trading, count=count, seed=seed, rows=rows)
         self.recorder, self.num_envs = recorder, count
-        self.single_observation_space = _seen_space(_shown(self.simulator.observe()), len(panel))
-        self.single_action_space = _acted_space(trading, panel.shape[1])
+        self.single_observation_space = seen_space(shown(self.simulator.observe()), len(panel))
+        self.single_action_space = acted_space(trading, panel.shape[1])
         self.observation_space = batch_space(self.single_observation_space, count)
         self.action_space = batch_space(self.single_action_space, count)
         if recorder is not None:
@@ -73,7 +72,7 @@ class TradingVecEnv(VectorEnv[Any, Any, Any]):
         world = self.simulator
         table = actions
         if world.trading.mode == "weights":
-            table = simplex(_logits(actions, self.num_envs, world.usable.shape[1]), world.usable[world.row])
+            table = simplex(checked_logits(actions, self.num_envs, world.usable.shape[1]), world.usable[world.row])
         done = world.step(table)
         if self.recorder is not None:
             self.recorder.note(world, np.asarray(table), done)
@@ -85,11 +84,11 @@ class TradingVecEnv(VectorEnv[Any, Any, Any]):
         return self._observation(), done.reward, done.terminated, done.truncated, infos
 
     def _observation(self) -> Any:
-        return _shown(self.simulator.observe())
+        return shown(self.simulator.observe())
 
     def _final(self, done: Step, ended: NDArray[np.bool_]) -> NDArray[Any]:
         places = np.flatnonzero(ended)
-        seen = _shown(self.simulator.observe_final(done, places))
+        seen = shown(self.simulator.observe_final(done, places))
         final = np.full(self.num_envs, None, dtype=object)
         for k, b in enumerate(places):
             final[b] = {name: part[k] for name, part in seen.items()} if isinstance(seen, dict) else seen[k]
@@ -222,50 +221,5 @@ class _Open:
         )
 
 
-def _logits(actions: object, count: int, N: int) -> NDArray[np.float64]:
-    given: Any = actions
-    logits: NDArray[np.float64] = np.asarray(given, dtype=np.float64)
-    if logits.shape != (count, N + 1) or not (np.abs(logits) <= LOGITS).all():
-        raise DataError(
-            "an action is in the space of its mode",
-            found=f"shape {logits.shape}, largest {np.abs(logits).max(initial=0.0):g}",
-            where="actions",
-            fix=f"weights: logits of shape {(count, N + 1)} within {LOGITS:g}, cash first",
-        )
-    return logits
-
-
-def _shown(seen: Seen) -> Any:
-    if not isinstance(seen, dict):
-        return seen
-    # A part without columns is no part; a mask is a row of zeros and ones.
-    parts = {name: part for name, part in seen.items() if part.size}
-    return {name: part.astype(np.int8) if part.dtype == np.bool_ else part for name, part in parts.items()}
-
-
 def _first(seen: Any) -> Any:
     return {name: part[0] for name, part in seen.items()} if isinstance(seen, dict) else seen[0]
-
-
-def _seen_space(seen: Any, T: int) -> spaces.Space[Any]:
-    if isinstance(seen, dict):
-        return spaces.Dict({name: _seen_space(part, T) for name, part in seen.items()})
-    if seen.dtype == np.int8:
-        return spaces.MultiBinary(seen.shape[1])
-    if seen.dtype == np.int64:
-        return spaces.Discrete(T)
-    return spaces.Box(-np.inf, np.inf, seen.shape[1:], np.float32)
-
-
-def _acted_space(trading: Trading, N: int) -> spaces.Space[Any]:
-    match trading.mode:
-        case "weights":
-            return spaces.Box(-LOGITS, LOGITS, (N + 1,), np.float32)
-        case "shares":
-            return spaces.Box(-1.0, 1.0, (N,), np.float32)
-        case "discrete":
-            return spaces.MultiDiscrete([3] * N)
-        case "joint":
-            return spaces.Discrete(2**N)
-        case _:
-            return spaces.Discrete(2)
