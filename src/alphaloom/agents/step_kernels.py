@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from alphaloom.agents.action_kernels import BINARY, Desk, Purse, Terms, aim
-from alphaloom.backtest.books import Books, lend, live, open_account
+from alphaloom.backtest.books import Books, lend, lent, live, open_account
 
 __all__ = ["Copies", "Log", "Outcome", "World", "gather", "holdings", "reopen", "step"]
 
@@ -195,9 +195,11 @@ def step(
     Shape: actions (B, A), in the space.
     """
     books = lend(books)
+    desk = Desk(lent(desk.orders), lent(desk.done), lent(desk.status), lent(desk.free))
+    # Arguments may be lent, since the caller keeps them; what is made here would be freed.
+    usable, leaving, actions = lent(world.usable), lent(world.leaving), lent(actions)
     tape, (B, N) = books.tape, books.shares.shape
-    weights, before = np.empty(N), np.empty(N)
-    simplex = np.zeros(N + 1)
+    weights, before, simplex = np.empty(N), np.empty(N), np.zeros(N + 1)
     for b in range(B):
         row, equity, asset = copies.row[b], books.equity[b], copies.asset[b]
         action, had = actions[b], False
@@ -211,8 +213,8 @@ def step(
             books.cash[b],
             books.shares[b],
             books.mark[b],
-            world.usable[row],
-            world.leaving[row],
+            usable[row],
+            leaving[row],
             tape.lot[row] if tape.lot.size > 0 else tape.price[row, :0],
             tape.impact[row] if tape.impact.size > 0 else tape.price[row, :0],
             books.rank[b],

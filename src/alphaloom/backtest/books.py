@@ -21,7 +21,7 @@ from alphaloom.errors import DataError
 from alphaloom.market import Market
 from alphaloom.panel import Panel, last_known
 
-__all__ = ["Books", "Rules", "account", "afford", "latest_terms", "lend", "live", "open_account", "open_books"]
+__all__ = ["Books", "Rules", "account", "afford", "latest_terms", "lend", "lent", "live", "open_account", "open_books"]
 
 Floats = NDArray[np.float64]
 
@@ -119,7 +119,8 @@ def _uncounted(context: Any, array: Any) -> Any:
     return array(array), generate
 
 
-_lent: Any = intrinsic(_uncounted)
+# For arguments of compiled functions only: an array that the function itself made would be freed under the loan.
+lent: Any = intrinsic(_uncounted)
 
 
 @_inlined
@@ -129,36 +130,36 @@ def lend(books: Books) -> Books:
     tape, page = books.tape, books.page
     return Books(
         Tape(
-            _lent(tape.price),
-            _lent(tape.close),
-            _lent(tape.listed),
-            _lent(tape.purchase),
-            _lent(tape.sale),
-            _lent(tape.lot),
-            _lent(tape.impact),
+            lent(tape.price),
+            lent(tape.close),
+            lent(tape.listed),
+            lent(tape.purchase),
+            lent(tape.sale),
+            lent(tape.lot),
+            lent(tape.impact),
         ),
         books.rules,
-        _lent(books.cash),
-        _lent(books.equity),
-        _lent(books.dead),
-        _lent(books.shares),
-        _lent(books.waiting),
-        _lent(books.mark),
-        _lent(books.rank),
-        _lent(books.marks),
+        lent(books.cash),
+        lent(books.equity),
+        lent(books.dead),
+        lent(books.shares),
+        lent(books.waiting),
+        lent(books.mark),
+        lent(books.rank),
+        lent(books.marks),
         Journal(
-            _lent(page.cash),
-            _lent(page.equity),
-            _lent(page.traded),
-            _lent(page.shares),
-            _lent(page.prices),
-            _lent(page.weights),
-            _lent(page.costs),
-            _lent(page.settled),
-            _lent(page.written),
-            _lent(page.rows),
-            _lent(page.numbers),
-            _lent(page.status),
+            lent(page.cash),
+            lent(page.equity),
+            lent(page.traded),
+            lent(page.shares),
+            lent(page.prices),
+            lent(page.weights),
+            lent(page.costs),
+            lent(page.settled),
+            lent(page.written),
+            lent(page.rows),
+            lent(page.numbers),
+            lent(page.status),
         ),
     )
 
