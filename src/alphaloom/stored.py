@@ -21,5 +21,7 @@ MODELS: dict[str, tuple[str, str]] = {
     "momentum_sign": ("alphaloom.forecast.baselines", "MomentumSign"),
     "macro_logistic": ("alphaloom.forecast.baselines", "MacroForecaster"),
     "mined": ("alphaloom.mining.forecaster", "MinedForecaster"),
+    "signals": ("alphaloom.agents.signal_policy", "SignalPolicy"),
+    "dow_tracking": ("alphaloom.agents.signals", "DowPolicy"),
     "agent": ("alphaloom.agents.policy", "AgentPolicy"),
 }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from alphaloom.agents.signals import NetSignals
 from alphaloom.app.config import describe, parse_config
+from alphaloom.app.runs import study_of
+from alphaloom.app.sources import load_panel
 from alphaloom.errors import ConfigError
 
 TABLES = {
@@ -40,3 +43,37 @@ def test_a_baseline_with_a_meaningless_setting_is_refused_where_it_stands():
         parse_config({**TABLES, "agent": {"kind": "moving_average_signals", "sizing": "half", "windows": 3}}, "test")
     assert "agent.sizing" in str(caught.value)
     assert "agent.windows" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("random_signals", {}),
+        ("dow_tracking", {}),
+        ("moving_average_signals", {"window": 10}),
+        ("arima_signals", {"window": 60, "refit": 20}),
+    ],
+)
+def test_what_a_fold_learned_is_kept_with_the_run(kind, more, tmp_path):
+    config = parse_config(
+        {
+            **TABLES,
+            "market": {"fill": "same_close"},
+            "agent": {"kind": kind, **more},
+            "plan": {"train": 200, "test": 60},
+        },
+        "test",
+    )
+    panel = load_panel(config.data)
+    study = study_of(config)
+    first = study.run(panel, directory=tmp_path / "run")
+    assert len(list((tmp_path / "run" / "folds").glob("policy_*.facts.json"))) == 2
+    (tmp_path / "run" / "result.json").unlink()
+
+    def never(*_):
+        raise AssertionError("learned again")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(study.learner), "fit", never)
+        again = study.run(panel, directory=tmp_path / "run")
+    assert np.array_equal(first.daily["equity"], again.daily["equity"])

@@ -220,7 +220,7 @@ class DowPolicy:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> DowPolicy:
         """The policy that `state` described."""
-        return cls(**state)
+        return cls(bool(state["price_weighted"]))
 
 
 def _check_count(found: int, where: str, *, least: int) -> None:
