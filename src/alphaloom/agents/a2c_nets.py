@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Attending", "Flat", "Sight", "make_net"]
 
 _WIDTH, _HEADS, _KERNEL = 64, 2, 3
-# Windows that are laid out at once where nothing is learnt: more would leave the processor's cache.
-_ROWS_AT_ONCE = 64
+# Numbers of windows that are laid out at once: more would leave the processor's cache.
+_NUMBERS_AT_ONCE = 1 << 20
 
 
 class Answer(NamedTuple):
@@ -131,22 +131,29 @@ class Flat(nn.Module):
         # Thousands of inputs move together at a step of Adam: with weights of about 1 and a sum that is scaled, the
         # step is as small for the layer as for the others, and tanh does not run into its ends.
         self.scale = 1.0 / math.sqrt(inputs)
+        self.rows_at_once = max(64, _NUMBERS_AT_ONCE // inputs)
         self.seen = nn.Parameter(torch.empty(_WIDTH, inputs).uniform_(-1.0, 1.0))
         self.book = nn.Linear(shape.assets + 1 + shape.market, _WIDTH)
         self.middle = nn.Linear(_WIDTH, _WIDTH)
-        self.actor = _calm(nn.Linear(_WIDTH, shape.assets * shape.outputs))
-        self.cash = _calm(nn.Linear(_WIDTH, 1)) if shape.cash else None
-        self.critic = nn.Linear(_WIDTH, 1)
+        # Actor, cash and critic in one product: a step of few copies costs its calls, not its sums.
+        self.parts = (shape.assets * shape.outputs, int(shape.cash), 1)
+        self.heads = nn.Linear(_WIDTH, sum(self.parts))
+        _calm(self.heads, self.parts[0] + self.parts[1])
 
     def encode(self, sight: Sight, rows: Tensor) -> Tensor:
         """The share of the panel in the first layer.   Shape: rows (R,) -> (R, 64)."""
-        return torch.cat([self._encoded(sight, part) for part in torch.split(rows, _ROWS_AT_ONCE)])
+        if len(rows) <= self.rows_at_once:
+            return self._encoded(sight, rows)
+        return torch.cat([self._encoded(sight, part) for part in torch.split(rows, self.rows_at_once)])
 
     def _encoded(self, sight: Sight, rows: Tensor) -> Tensor:
         W = sight.window
-        steps = rows[:, None] + torch.arange(1 - W, 1, device=rows.device)
         _, N, F = sight.features.shape
-        x = sight.features.index_select(0, steps.clamp_min(0).flatten()).view(len(rows), W, N, F)
+        if W > 1:
+            steps = rows[:, None] + torch.arange(1 - W, 1, device=rows.device)
+            x = sight.features.index_select(0, steps.clamp_min(0).flatten()).view(len(rows), W, N, F)
+        else:
+            x = sight.features.index_select(0, rows).unsqueeze(1)
         usable = sight.usable.index_select(0, rows)
         if not bool(usable.all()):
             x = x * usable[:, None, :, None]
@@ -154,16 +161,16 @@ class Flat(nn.Module):
 
     def forward(self, encoded: Tensor, market: Tensor, usable: Tensor, portfolio: Tensor) -> Answer:
         """Shape: encoded (B, 64), market (B, M), usable (B, N), portfolio (B, N + 1), cash first."""
-        x = torch.tanh(encoded + self.book(torch.cat((_scaled(portfolio), market), dim=1)))
-        x = torch.tanh(self.middle(x))
-        of_assets = self.actor(x).view(-1, self.assets, self.outputs)
-        return Answer(of_assets, _of_cash(self.cash, x), self.critic(x).squeeze(-1))
+        book = _scaled(portfolio)
+        x = torch.tanh(encoded + self.book(torch.cat((book, market), dim=1) if market.shape[1] else book))
+        of_assets, of_cash, value = self.heads(torch.tanh(self.middle(x))).split(self.parts, dim=1)
+        return Answer(of_assets.unflatten(1, (self.assets, self.outputs)), of_cash, value.squeeze(-1))
 
 
-def _calm(layer: nn.Linear) -> nn.Linear:
-    """A last layer that says almost nothing yet, so that a fresh actor prefers nothing."""
-    nn.init.uniform_(layer.weight, -1e-3, 1e-3)
-    nn.init.zeros_(layer.bias)
+def _calm(layer: nn.Linear, outputs: int | None = None) -> nn.Linear:
+    """A last layer whose first outputs say almost nothing yet, so that a fresh actor prefers nothing."""
+    nn.init.uniform_(layer.weight[:outputs], -1e-3, 1e-3)
+    nn.init.zeros_(layer.bias[:outputs])
     return layer
 
 
@@ -173,8 +180,9 @@ def _of_cash(layer: nn.Linear | None, whole: Tensor) -> Tensor:
 
 def _scaled(portfolio: Tensor) -> Tensor:
     """Weights in equal parts of the book: 1 is 1 / N of it, whatever N is."""
-    N = portfolio.shape[1] - 1
-    return torch.cat((portfolio[:, :1], portfolio[:, 1:] * N), dim=1)
+    units = portfolio.new_full((portfolio.shape[1],), portfolio.shape[1] - 1.0)
+    units[0] = 1.0
+    return portfolio * units
 
 
 def _rows(values: Tensor, start: int, stop: int) -> Tensor:

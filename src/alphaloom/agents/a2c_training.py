@@ -102,7 +102,7 @@ class _Job:
         self.shape = NetShape(settings.net, N, F, markets, window, outputs, cash)
         self.net, self.choices = make_net(self.shape), make_choices(settings.trading.mode)
         self.modules = nn.ModuleDict({"net": self.net, "choices": self.choices}).to(settings.device)
-        self.optimiser = torch.optim.Adam(self.modules.parameters(), lr=settings.rate)
+        self.optimiser = torch.optim.Adam(self.modules.parameters(), lr=settings.rate, fused=True)
         self.looks = _Looks(self.net, Sight(ground.observed, settings.device))
         self.kept: dict[str, Tensor] = {}
         self.course = _Course()
@@ -252,7 +252,7 @@ def _rollout(job: _Job, random: torch.Generator) -> _Lived:
     drawn = []
     for s in range(n):
         rows[s], portfolio[s] = copies.row, copies.portfolio
-        answer, usable = job.looks.answer(rows[s], portfolio[s], n - s)
+        answer, usable = job.looks.answer(rows[s], portfolio[s], n - s + 1)
         drawn.append(job.choices.drawn(answer, usable, random))
         step = copies.step(job.choices.acted(drawn[-1], usable).cpu().numpy())
         paid[s], goes_on[s] = step.reward, ~(step.terminated | step.truncated)
