@@ -286,10 +286,15 @@ def _files(run: DailyRun, view: Panel, book: Book, *, made: _Made, ruling: Rulin
 
 
 def _sent(account: tuple[PaperBroker, Desk], ruling: Ruling, view: Panel) -> Reconciliation:
-    """Tell the desk what is meant, send it, and ask whether the broker agrees; nothing new for a day in the past."""
+    """Tell the desk what is meant, send it, and ask whether the broker agrees; nothing is sent for a day in the past.
+
+    Orders that a killed day left unsent wait for the broker's own bar: before it a broker in a new process has not
+    been shown the prices that it takes orders at.
+    """
     broker, desk = account
-    if broker.now == view.times[-1]:
+    present = broker.now == view.times[-1]
+    if present:
         desk.intend(ruling.allowed)
         desk.refuse([one.order for one in ruling.refused], [f"{one.guard}: {one.reason}" for one in ruling.refused])
         desk.send(broker)
-    return desk.reconcile(broker)
+    return desk.reconcile(broker, resend=present)

@@ -163,15 +163,18 @@ class Desk:
         """Shares of each asset by what was heard."""
         return self._record.positions()
 
-    def reconcile(self, broker: Broker) -> Reconciliation:
-        """One pass: ask for a statement, adopt what we did not hear, resend what the broker does not know."""
+    def reconcile(self, broker: Broker, *, resend: bool = True) -> Reconciliation:
+        """One pass: ask for a statement, adopt what we did not hear, resend what the broker does not know.
+
+        Without `resend` such orders are only told: the two sides do not agree until they are sent.
+        """
         try:
             statement, found = self._compare(broker, self._record.agreed)
         except (TimeoutError, ConnectionError) as error:
             return Reconciliation(False, silent=f"{type(error).__name__}: {error}")
         positions = _differences(self._record.positions(), statement.positions)
         self._flag(positions, found.foreign)
-        answers, silent = self._submit(broker, found.resend)
+        answers, silent = self._submit(broker, found.resend if resend else ())
         answered = {report.order.client_id for report in answers}
         settled = not (found.foreign or positions or silent)
         agreed = settled and all(order.client_id in answered for order in found.resend)
