@@ -208,6 +208,30 @@ def test_a_day_that_is_run_again_says_so_and_changes_no_byte(panel, tmp_path):
             assert path.read_bytes() == (run / "days" / day.folder.name / path.name).read_bytes()
 
 
+def test_orders_that_a_killed_day_left_unsent_go_out_on_their_own_day(panel, tmp_path, monkeypatch):
+    study = make_study("top_k")
+    run, calm = (studied(study, panel, tmp_path / name) for name in ("run", "calm"))
+    undisturbed = replay(calm, study, panel, range(START, START + 12))
+    stopped = next(k for k, day in enumerate(undisturbed) if k > 2 and day.orders)
+
+    def killed(desk, broker):
+        raise KeyboardInterrupt
+
+    job = DailyRun.open(run, study)
+    replay(run, study, panel, range(START, START + stopped))
+    with Account(run, study) as account, monkeypatch.context() as patch:
+        patch.setattr(Desk, "send", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_day(job, panel, panel.times[START + stopped], account=account)
+    # The span is begun again from its first day, by a broker that has not been shown a price yet.
+    days = replay(run, study, panel, range(START, START + 12))
+    assert not days[0].agreed.agreed
+    assert days[0].agreed.resent
+    assert days[-1].agreed.agreed
+    assert [day.orders for day in days] == [day.orders for day in undisturbed]
+    assert np.array_equal(days[-1].book.history.equity, undisturbed[-1].book.history.equity)
+
+
 def test_data_that_changed_under_a_day_are_named(panel, tmp_path):
     study = make_study("top_k")
     run = studied(study, panel, tmp_path / "run")
