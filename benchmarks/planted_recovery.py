@@ -4,7 +4,7 @@ The target is 0.05 times the standardised values of a known formula of 2, 4 or 6
 A method has recovered it with the first formula whose mean daily product with it exceeds 0.95. Where the target is
 noise alone, each method's pool is judged on later rows against the same labels with their days permuted.
 
-    python benchmarks/planted_recovery.py --out DIR [--seeds 5] [--budget 5000] [--methods random_search,riskminer]
+    python benchmarks/planted_recovery.py --out DIR [--seeds 5] [--budget 10000] [--methods random_search,riskminer]
 
 Every cell is a file of its own, so a stopped run goes on where it was. Writes DIR/planted.json and DIR/planted.md.
 """
@@ -173,7 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--budget", type=int, default=5000)
+    parser.add_argument("--budget", type=int, default=10_000)
     parser.add_argument("--null-budget", type=int, default=1000)
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--days", type=int, default=1000)
