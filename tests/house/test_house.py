@@ -28,7 +28,7 @@ THEMES = {  # rooms with more than twelve things to offer keep them in public mo
         *("a2c", "accounts", "baselines3", "dqn", "dqn_drift", "environment", "observation", "policy", "signals"),
         *("simulator", "trading"),
     },
-    "nn": {"checkpoint", "losses"},
+    "nn": {"checkpoint", "losses", "torch_state"},
     "mining": {
         *("alpha2", "combiners", "forecaster", "identity", "islands", "learner", "mined_files", "pool", "programs"),
         *("riskminer", "scaling", "session"),

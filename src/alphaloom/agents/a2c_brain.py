@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from alphaloom.agents.trading import Mode
 from alphaloom.errors import DataError
+from alphaloom.nn.torch_state import torch_threads
 
 if TYPE_CHECKING:
     from alphaloom.agents.observed import Observed
@@ -67,20 +68,15 @@ class ActorBrain:
 
         _check(self.shape, observed)
         net, choices = self._built
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # how a product is cut among threads would show in its last digits
-        try:
-            with torch.inference_mode():
-                sight = Sight(observed)
-                ascending, place = torch.unique(torch.from_numpy(np.array(rows, np.int64)), return_inverse=True)
-                encoded = net.encode(sight, ascending).index_select(0, place)
-                at = ascending.index_select(0, place)
-                usable = sight.usable.index_select(0, at)
-                book = torch.from_numpy(np.array(portfolio, np.float32))
-                answer = net(encoded, sight.market.index_select(0, at), usable, book)
-                done: NDArray[Any] = choices.best(answer, usable).numpy()
-        finally:
-            torch.set_num_threads(threads)
+        with torch_threads(1), torch.inference_mode():
+            sight = Sight(observed)
+            ascending, place = torch.unique(torch.from_numpy(np.array(rows, np.int64)), return_inverse=True)
+            encoded = net.encode(sight, ascending).index_select(0, place)
+            at = ascending.index_select(0, place)
+            usable = sight.usable.index_select(0, at)
+            book = torch.from_numpy(np.array(portfolio, np.float32))
+            answer = net(encoded, sight.market.index_select(0, at), usable, book)
+            done: NDArray[Any] = choices.best(answer, usable).numpy()
         return done
 
     @property

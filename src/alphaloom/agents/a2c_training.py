@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,7 +26,8 @@ from alphaloom.agents.trading import Trading
 from alphaloom.errors import DataError, SolveError
 from alphaloom.market import Market
 from alphaloom.nn import Progress
-from alphaloom.nn.checkpoint import read_checkpoint, write_checkpoint
+from alphaloom.nn.checkpoint import grouped, moments_of, read_checkpoint, recall_moments, write_checkpoint
+from alphaloom.nn.torch_state import torch_state
 from alphaloom.panel import Panel
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def train_actor(
     """See `ActorCritic.fit`."""
     if settings.device.startswith("cuda") and not torch.cuda.is_available():
         raise DataError("the device is present", found=settings.device, where="ActorCritic.device", fix='device="cpu"')
-    with _state_of_torch(settings):
+    with torch_state(settings.seed, threads=settings.threads, device=settings.device):
         job = _Job(settings, ground)
         if checkpoint is not None and checkpoint.exists():
             job.restore(checkpoint)
@@ -130,8 +129,7 @@ class _Job:
     def save(self, path: Path) -> None:
         tensors = {f"now.{name}": values for name, values in self.modules.state_dict().items()}
         tensors |= {f"kept.{name}": values for name, values in self.kept.items()}
-        for place, parts in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"adam.{place}.{name}": values for name, values in parts.items()}
+        tensors |= {f"adam.{name}": values for name, values in moments_of(self.optimiser).items()}
         write_checkpoint(path, tensors, {"name": _fingerprint(self), **asdict(self.course)})
 
     def restore(self, path: Path) -> None:
@@ -143,17 +141,10 @@ class _Job:
                 where=str(path),
                 fix="delete the file to train from the start, or give another path",
             )
-        groups: dict[str, dict[str, Tensor]] = {"now": {}, "kept": {}, "adam": {}}
-        for name, values in tensors.items():
-            group, _, rest = name.partition(".")
-            groups[group][rest] = values
+        groups = grouped(tensors, ("now", "kept", "adam"))
         self.modules.load_state_dict(groups["now"])
         self.kept = {name: values.to(self.settings.device) for name, values in groups["kept"].items()}
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, values in groups["adam"].items():
-            place, _, part = name.partition(".")
-            moments.setdefault(int(place), {})[part] = values
-        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
+        recall_moments(self.optimiser, groups["adam"])
         self.course = _Course(**course)
 
 
@@ -298,12 +289,13 @@ def _judge(job: _Job) -> None:
         return
     job.looks.forget()
     copy.reset()
-    while True:
+
+    def likeliest() -> NDArray[np.generic]:
         answer, usable = job.looks.answer(copy.row.copy(), copy.portfolio, job.settings.validation)
-        step = copy.step(job.choices.best(answer, usable).cpu().numpy())
-        if step.terminated[0] or step.truncated[0]:
-            break
-    equity = float(step.equity[0])
+        found: NDArray[np.generic] = job.choices.best(answer, usable).cpu().numpy()
+        return found
+
+    equity = copy.trade_through(likeliest)
     # Ruin is told as a finite loss, which JSON can hold.
     held = math.log(equity / job.settings.trading.cash) if equity > 0.0 else -1e9
     course.history["held"].append(held)
@@ -320,17 +312,3 @@ def _fingerprint(job: _Job) -> str:
         seen.update(np.ascontiguousarray(part).data)
     parts = (job.settings, ground.market, ground.split, ground.panel.digest(), seen.hexdigest(), torch.__version__)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-@contextmanager
-def _state_of_torch(settings: ActorCritic) -> Iterator[None]:
-    """Seed and threads for the time of a training; what others set comes back after it."""
-    threads = torch.get_num_threads()
-    cards = [torch.device(settings.device)] if settings.device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=cards):
-        torch.manual_seed(settings.seed)
-        torch.set_num_threads(settings.threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)

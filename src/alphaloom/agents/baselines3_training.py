@@ -24,6 +24,7 @@ from alphaloom.agents.trading import Trading
 from alphaloom.errors import DataError, SolveError
 from alphaloom.market import Market
 from alphaloom.nn import Progress
+from alphaloom.nn.torch_state import torch_threads
 from alphaloom.panel import Panel
 
 if TYPE_CHECKING:
@@ -156,23 +157,18 @@ def _judged(brain: LayeredBrain, settings: Expert, arena: Arena) -> float:
     """The log return of the validation rows, traded once through."""
     trading = replace(settings.trading, episode="full")
     copy = arena.copies(trading, 1, (arena.split, len(arena.panel)), settings.seed)
-    while True:
-        step = copy.step(brain.act(arena.observed, copy.row, copy.portfolio))
-        if step.terminated[0] or step.truncated[0]:
-            equity = float(step.equity[0])
-            return math.log(equity / trading.cash) if equity > 0.0 else -math.inf
+    equity = copy.trade_through(lambda: brain.act(arena.observed, copy.row, copy.portfolio))
+    return math.log(equity / trading.cash) if equity > 0.0 else -math.inf
 
 
 @contextmanager
 def _state_of_the_world(settings: Expert) -> Iterator[None]:
     """stable-baselines3 seeds every generator there is: for the time of a training, what others set comes back."""
-    threads, plain = torch.get_num_threads(), random.getstate()
+    plain = random.getstate()
     numbers = np.random.get_state()  # noqa: NPY002 - the library draws from it
-    with torch.random.fork_rng(devices=[]):
-        torch.set_num_threads(settings.threads)
+    with torch.random.fork_rng(devices=[]), torch_threads(settings.threads):
         try:
             yield
         finally:
-            torch.set_num_threads(threads)
             random.setstate(plain)
             np.random.set_state(numbers)  # noqa: NPY002

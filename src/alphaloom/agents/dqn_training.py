@@ -6,8 +6,7 @@ action, reward, whether it ended), and what was seen is gathered again when a ba
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,8 +19,9 @@ from alphaloom.agents.dqn_nets import Experts
 from alphaloom.agents.dqn_rewards import Branches
 from alphaloom.agents.dqn_sight import Sight
 from alphaloom.errors import SolveError
+from alphaloom.nn.torch_state import torch_threads
 
-__all__ = ["Course", "Lesson", "one_thread", "train_member"]
+__all__ = ["Course", "Lesson", "train_member"]
 
 _BEND = 5.0  # deviations of a reward from which on an error counts in proportion, no longer squared
 _SAMPLE = 2048  # states an expert is asked about to learn how its scores are spread
@@ -272,7 +272,7 @@ def train_member(
     Returns the member and what the judge said each time.
     Raises: SolveError for an expert without rows to learn from.
     """
-    with one_thread():
+    with torch_threads(1), torch.no_grad():
         job = _Job(course, lesson, seed)
         states = _states(job)
         taken = done = 0
@@ -301,15 +301,3 @@ def _states(job: _Job) -> NDArray[np.float32]:
     row, asset = job.walk.starts.draw(job.random, np.repeat(np.arange(K), S))
     held = np.broadcast_to(np.arange(S) % 2 == 1, (K, S))
     return job.course.sight.cells(row.reshape(K, S), asset.reshape(K, S), held)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on one thread and without gradients of its own: how sums are cut would show in the last digits."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        torch.set_num_threads(threads)

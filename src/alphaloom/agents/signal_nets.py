@@ -103,12 +103,7 @@ class NetRule:
             {name: np.asarray(values) for name, values in state["weights"].items()},
             {name: tuple(float(value) for value in values) for name, values in state["history"].items()},
             int(state["best"]),
-        )
-        try:
-            net.module()
-        except RuntimeError as misfit:
-            found = str(misfit).splitlines()[-1].strip()
-            raise DataError("stored weights fit their net", found=found, where="rule.weights") from None
+        ).fitting("rule.weights")
         return cls(Observer.from_state(state["observer"]), net)
 
 

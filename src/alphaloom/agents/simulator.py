@@ -5,7 +5,7 @@ Money moves in the ledger alone, so what an agent earns here is what the back-te
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -203,6 +203,13 @@ class Simulator:
         """The orders of the latest step, if they are kept."""
         count = int(self._log.used[0])
         return Trades(*self._log.places[:, :count].copy(), *self._log.numbers[:, :count].copy())
+
+    def trade_through(self, act: Callable[[], object]) -> float:
+        """The equity of the first copy at the end of its episode, where `act` says what all do next."""
+        while True:
+            done = self.step(act())
+            if done.terminated[0] or done.truncated[0]:
+                return float(done.equity[0])
 
     def observe(self, layout: Layout | None = None) -> Seen:
         """What every copy sees at its close; new arrays, oldest row of a window first.

@@ -18,7 +18,7 @@ LOG, DELTA, SIMPLE, SHARPE, RISK, ALTERNATIVE, SHAPED = 0, 1, 2, 3, 4, 5, 6
 # A log return below this is ruin; a reward has to be a number.
 RUIN = 1e-6
 # Second hand, from an unofficial re-implementation of QTMRL; a fraction of these a step and asset.
-GROWTH, PROFIT, POOR, STALE, OLD, BONUS = 0.001, 0.01, 0.05, 0.01, 0.1, 0.1
+GROWTH, PROFIT, STALE, OLD, BONUS = 0.001, 0.01, 0.01, 0.1, 0.1
 WRONG, STALE_BARS, OLD_BARS = 0.02, 20, 50
 
 Floats = NDArray[np.float64]

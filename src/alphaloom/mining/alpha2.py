@@ -20,6 +20,7 @@ from alphaloom.errors import DataError
 from alphaloom.mining.alpha2_settings import NetSettings
 from alphaloom.mining.alpha2_tree import Rules
 from alphaloom.mining.session import Session
+from alphaloom.nn.torch_state import torch_threads
 
 __all__ = ["Alpha2"]
 
@@ -116,13 +117,7 @@ class Alpha2:
 
     def mine(self, session: Session) -> None:
         """Search until the budget is gone; goes on from the session's checkpoint."""
-        import torch
-
         from alphaloom.mining.alpha2_search import Player
 
-        threads = torch.get_num_threads()
-        torch.set_num_threads(self.torch_threads)
-        try:
+        with torch_threads(self.torch_threads):
             Player(self, session).run()
-        finally:
-            torch.set_num_threads(threads)

@@ -7,13 +7,12 @@ modules beside this one for the network's and the update's. What "safe" changes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from alphaloom.errors import DataError
 from alphaloom.mining.session import Session
+from alphaloom.nn.torch_state import torch_state
 
 __all__ = ["PPO"]
 
@@ -87,20 +86,5 @@ class PPO:
             raise DataError(
                 "this search needs the extra `deep`", found=str(error), where="PPO", fix="pip install alphaloom[deep]"
             ) from None
-        with _state_of_torch(session.seed, self.threads):
+        with torch_state(session.seed, threads=self.threads):
             Search(self, session).run()
-
-
-@contextmanager
-def _state_of_torch(seed: int, threads: int) -> Iterator[Any]:
-    """Seed and threads for the time of a search; what others set comes back after it."""
-    import torch
-
-    before = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        torch.set_num_threads(threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from alphaloom.errors import DataError
 from alphaloom.mining.riskminer_plan import PLANS, EndMode, Optimiser, Plan, Search, Shaping, Update
 from alphaloom.mining.session import Session
+from alphaloom.nn.torch_state import torch_threads
 
 if TYPE_CHECKING:
     from alphaloom.mining.riskminer_policy import Policy
@@ -109,13 +110,13 @@ class RiskMiner:
             _run(self.plan, session, Hunt(self.plan, session, plain), None)
             return
         try:
-            from alphaloom.mining.riskminer_policy import Policy, one_torch
+            from alphaloom.mining.riskminer_policy import Policy
         except ModuleNotFoundError as missing:
             if missing.name != "torch":
                 raise
             fix = "pip install 'alphaloom[deep]', or search='tree'"
             raise DataError("RiskMiner's policy needs torch", found="no torch", where="RiskMiner", fix=fix) from None
-        with one_torch(self.plan.torch_threads):
+        with torch_threads(self.plan.torch_threads):
             policy = Policy(len(session.grammar.tokens), self.plan, session.seed)
             _run(self.plan, session, Hunt(self.plan, session, policy), policy)
 

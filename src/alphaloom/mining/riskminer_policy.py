@@ -8,8 +8,7 @@ on the risk level, since the printed form only ever makes tokens less likely; Ad
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,7 +19,7 @@ from torch import nn
 
 from alphaloom.mining.riskminer_plan import Plan
 
-__all__ = ["Lesson", "Policy", "one_torch", "risk_weight", "tracked"]
+__all__ = ["Lesson", "Policy", "risk_weight", "tracked"]
 
 Floats = NDArray[np.float64]
 
@@ -205,14 +204,3 @@ def risk_weight(quantile: float, value: float, level: float, *, printed: bool) -
     """
     below = float(value <= quantile)
     return -below if printed else level - below
-
-
-@contextmanager
-def one_torch(threads: int) -> Iterator[None]:
-    """So many threads of torch inside, as before outside."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from safetensors.torch import save as to_bytes
 
 from alphaloom.errors import DataError
 
-__all__ = ["read_checkpoint", "write_checkpoint"]
+__all__ = ["grouped", "moments_of", "read_checkpoint", "recall_moments", "write_checkpoint"]
 
 _FORMAT = 1
 
@@ -48,3 +48,27 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
     if not isinstance(course, dict) or course.pop("format", None) != _FORMAT:
         raise DataError(f"a checkpoint has format {_FORMAT}", where=str(path), fix="delete it to train from the start")
     return tensors, course
+
+
+def grouped(tensors: Mapping[str, torch.Tensor], names: Sequence[str]) -> dict[str, dict[str, torch.Tensor]]:
+    """The tensors of each group under the rest of their name, which was "group.rest"."""
+    groups: dict[str, dict[str, torch.Tensor]] = {name: {} for name in names}
+    for name, values in tensors.items():
+        group, _, rest = name.partition(".")
+        groups[group][rest] = values
+    return groups
+
+
+def moments_of(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """What an optimiser remembers of each weight, as "place.part"."""
+    state = optimiser.state_dict()["state"]
+    return {f"{place}.{part}": values for place, parts in state.items() for part, values in parts.items()}
+
+
+def recall_moments(optimiser: torch.optim.Optimizer, moments: Mapping[str, torch.Tensor]) -> None:
+    """Become the optimiser whose `moments_of` these are; its rates stay."""
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, values in moments.items():
+        place, _, part = name.partition(".")
+        state.setdefault(int(place), {})[part] = values
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})

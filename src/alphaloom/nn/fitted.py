@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from alphaloom.errors import DataError
 from alphaloom.nn.samples import windows
 from alphaloom.nn.specs import NetSpec, spec_from_state, spec_state
+from alphaloom.nn.torch_state import torch_threads
 
 __all__ = ["FittedNet"]
 
@@ -57,21 +58,23 @@ class FittedNet:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> FittedNet:
         """The net that `to_state` described.   Raises: DataError where its weights do not fit its description."""
-        net = cls(
+        return cls(
             spec_from_state(state["net"]),
             int(state["features"]),
             int(state["outputs"]),
             {name: np.asarray(values) for name, values in state["weights"].items()},
             {name: tuple(float(value) for value in values) for name, values in state["history"].items()},
             int(state["best"]),
-        )
+        ).fitting("weights")
+
+    def fitting(self, where: str) -> FittedNet:
+        """This net, its weights compared with its description.   Raises: DataError where they do not fit it."""
         try:
-            net.module()
+            self.module()
         except RuntimeError as misfit:
-            raise DataError(
-                "stored weights fit their net", found=str(misfit).splitlines()[-1].strip(), where="weights"
-            ) from None
-        return net
+            found = str(misfit).splitlines()[-1].strip()
+            raise DataError("stored weights fit their net", found=found, where=where) from None
+        return self
 
     def predict(self, x: NDArray[Any], *, device: str = "cpu") -> NDArray[np.float32]:
         """What the net says of some rows.   Shape: (R, F) or (R, L, F) -> (R, O).   Missing: NaN is read as 0."""
@@ -91,16 +94,11 @@ class FittedNet:
 
         net = self.module().to(device)
         out = np.empty((R, self.outputs), dtype=np.float32)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # how a product is cut among threads would show in its last digits
-        try:
-            with torch.inference_mode():
-                for start in range(0, R, _CHUNK):
-                    part = np.nan_to_num(read(start, min(R, start + _CHUNK)), nan=0.0, posinf=0.0, neginf=0.0)
-                    whole = np.zeros((_CHUNK, *part.shape[1:]), dtype=np.float32)
-                    whole[: len(part)] = part
-                    said = net(torch.from_numpy(whole).to(device)).float().cpu().numpy()
-                    out[start : start + len(part)] = said[: len(part)]
-        finally:
-            torch.set_num_threads(threads)
+        with torch_threads(1), torch.inference_mode():
+            for start in range(0, R, _CHUNK):
+                part = np.nan_to_num(read(start, min(R, start + _CHUNK)), nan=0.0, posinf=0.0, neginf=0.0)
+                whole = np.zeros((_CHUNK, *part.shape[1:]), dtype=np.float32)
+                whole[: len(part)] = part
+                said = net(torch.from_numpy(whole).to(device)).float().cpu().numpy()
+                out[start : start + len(part)] = said[: len(part)]
         return out

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from alphaloom.errors import DataError, SolveError
-from alphaloom.nn.checkpoint import read_checkpoint, write_checkpoint
+from alphaloom.nn.checkpoint import grouped, moments_of, read_checkpoint, recall_moments, write_checkpoint
 from alphaloom.nn.fitted import FittedNet
 from alphaloom.nn.losses import LOSSES, correlation_by_date
 from alphaloom.nn.modules import said_in_parts
 from alphaloom.nn.samples import Samples
 from alphaloom.nn.specs import NetSpec
+from alphaloom.nn.torch_state import torch_state
 from alphaloom.nn.training import Progress, Training
 
 __all__ = ["train_net"]
@@ -54,7 +52,7 @@ def train_net(
     dates = data.dates_of(data.masks[0])
     if not dates:
         raise SolveError("a net learns from samples that have labels", found=f"{len(data.y)} samples", where="fit_net")
-    with _state_of_torch(training, device):
+    with torch_state(training.seed, threads=training.threads, device=device):
         job = _Job(spec, data, training, outputs or data.outputs, device)
         if checkpoint is not None:
             job.name = _fingerprint(job)
@@ -98,8 +96,7 @@ class _Job:
     def save(self, path: Path) -> None:
         tensors = {f"net.{name}": values for name, values in self.net.state_dict().items()}
         tensors |= {f"kept.{name}": values for name, values in self.kept.items()}
-        for place, parts in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{place}.{name}": values for name, values in parts.items()}
+        tensors |= {f"optimizer.{name}": values for name, values in moments_of(self.optimizer).items()}
         tensors["chance.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
             tensors["chance.cuda"] = torch.cuda.get_rng_state(self.device)
@@ -114,17 +111,10 @@ class _Job:
                 where=str(path),
                 fix="delete the file to train from the start, or give another path",
             )
-        groups: dict[str, dict[str, torch.Tensor]] = {"net": {}, "kept": {}, "optimizer": {}, "chance": {}}
-        for name, values in tensors.items():
-            group, _, rest = name.partition(".")
-            groups[group][rest] = values
+        groups = grouped(tensors, ("net", "kept", "optimizer", "chance"))
         self.net.load_state_dict(groups["net"])
         self.kept = {name: values.to(self.device) for name, values in groups["kept"].items()}
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, values in groups["optimizer"].items():
-            place, _, part = name.partition(".")
-            moments.setdefault(int(place), {})[part] = values
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        recall_moments(self.optimizer, groups["optimizer"])
         torch.set_rng_state(groups["chance"]["cpu"])
         if self.device.type == "cuda" and "cuda" in groups["chance"]:
             torch.cuda.set_rng_state(groups["chance"]["cuda"], self.device)
@@ -238,17 +228,3 @@ def _device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise DataError("the device is present", found=name, where="Training.device", fix="use device='cpu'")
     return device
-
-
-@contextmanager
-def _state_of_torch(training: Training, device: torch.device) -> Iterator[None]:
-    """Seed and threads for the time of a training; what others set comes back after it."""
-    threads = torch.get_num_threads()
-    cards: list[Any] = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cards):
-        torch.manual_seed(training.seed)
-        torch.set_num_threads(training.threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
