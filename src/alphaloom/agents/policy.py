@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
@@ -118,7 +117,7 @@ class AgentPolicy:
         Raises: AxisError for other assets.
         """
         self._check(panel)
-        return ObservedAgent(self, panel)
+        return ObservedAgent(self, panel, self.observer.observe(panel))
 
     def _check(self, panel: Panel) -> None:
         if self.assets and panel.assets != self.assets:
@@ -188,23 +187,27 @@ class ObservedAgent:
 
     agent: AgentPolicy
     panel: Panel
+    observed: Observed
 
     @property
     def lookback(self) -> int:
         """Rows before today that a decision reads."""
         return self.agent.lookback
 
-    @cached_property
-    def observed(self) -> Observed:
-        """The panel as the agent sees it."""
-        return self.agent.observer.observe(self.panel)
-
     def decide(self, view: Panel, book: Book) -> NDArray[np.float64]:
         """The weights that the brain's action leads to.   Shape: (N,)."""
+        return self.agent.decided(self.observed, self.row_at(view), view, book)
+
+    def row_at(self, view: Panel) -> int:
+        """The panel's row of the view's last bar.   Raises: DataError for a bar that the panel does not have."""
         row = self.panel.row_of(view.times[-1])
         if row == len(self.panel) or self.panel.times[row] != view.times[-1]:
             raise DataError("an agent decides on bars of the panel it looked at", found=view.times[-1], where="view")
-        return self.agent.decided(self.observed, row, view, book)
+        return row
+
+    def shuffled(self, seed: int) -> ShuffledAgent:
+        """The same brain before the observations of other days, which were made already."""
+        return ShuffledAgent(self.agent, seed, self)
 
 
 def portfolio_of(book: Book) -> NDArray[np.float32]:

@@ -12,8 +12,7 @@ from alphaloom.market import Book
 from alphaloom.panel import Panel
 
 if TYPE_CHECKING:
-    from alphaloom.agents.observation import Observed
-    from alphaloom.agents.policy import AgentPolicy
+    from alphaloom.agents.policy import AgentPolicy, ObservedAgent
 
 __all__ = ["PAST", "ShuffledAgent"]
 
@@ -30,8 +29,7 @@ class ShuffledAgent:
 
     agent: AgentPolicy
     seed: int
-    panel: Panel | None = None
-    observed: Observed | None = None
+    seen: ObservedAgent | None = None
 
     @property
     def lookback(self) -> int:
@@ -45,15 +43,15 @@ class ShuffledAgent:
 
     def on(self, panel: Panel) -> ShuffledAgent:
         """The same for one panel, which it looks at once: the same weights, sooner."""
-        return ShuffledAgent(self.agent, self.seed, panel, self.agent.observer.observe(panel))
+        return ShuffledAgent(self.agent, self.seed, self.agent.on(panel))
 
     def decide(self, view: Panel, book: Book) -> NDArray[np.float64]:
         """The weights of an action that some other day called for.   Shape: (N,)."""
-        if self.observed is None or self.panel is None:
+        if self.seen is None:
             tail = view[max(0, len(view) - 1 - self.lookback) :]
             seen, now = self.agent.observer.observe(tail), len(tail) - 1
         else:
-            seen, now = self.observed, self.panel.row_of(view.times[-1])
+            seen, now = self.seen.observed, self.seen.row_at(view)
         if now < seen.first:
             return np.full(view.shape[1], np.nan)
         draw = np.random.default_rng([self.seed, int(view.times[-1].astype("datetime64[s]").astype(np.int64))])

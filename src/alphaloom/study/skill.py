@@ -155,14 +155,14 @@ def judge_skill(
     start, market = folds[0].test_start, replace(study.market, lot=0.0)
     rf = riskless(panel, study.market.cash_rate)[0][start:]
     scene = _Scene(Ground(panel, market, start, study.cash), rf, test, study.seed)
-    policies: dict[int, tuple[Policy, ...]] = {}
+    policies: dict[int, list[Policy]] = {}
     for done, (seed, each) in enumerate(studies.items()):
         tell("seeds", done, len(studies))
-        policies[seed] = _learned(each, panel, place, first=done == 0, tell=tell)
+        learned = _learned(each, panel, place, first=done == 0, tell=tell)
+        # What is seen of the panel serves the policy, its twin and its shuffled sight.
+        policies[seed] = [seeing(policy, panel) for policy in learned]
     tell("seeds", len(studies), len(studies))
-    joined = [
-        switching(panel, folds, policies=[seeing(policy, panel) for policy in made]) for made in policies.values()
-    ]
+    joined = [switching(panel, folds, policies=made) for made in policies.values()]
     twins = [
         switching(
             panel,
@@ -179,7 +179,7 @@ def judge_skill(
     own = list(run.map(exact, joined))
     still = list(run.map(trade, twins))
     tell("controls", 1, 5)
-    blurred = list(run.map(exact, [switching(panel, folds, policies=made) for made in _shuffled(policies, panel)]))
+    blurred = list(run.map(exact, [switching(panel, folds, policies=made) for made in _shuffled(policies)]))
     tell("controls", 2, 5)
     N, drawn = len(panel.assets), study.seed
     lots = list(run.map(trade, random_constants(test.constants, N, seed=drawn)))
@@ -221,13 +221,12 @@ def _learned(study: Study, panel: Panel, place: Path | None, *, first: bool, tel
     return study.policies(panel, directory=place if first else place / "seeds" / str(seed), progress=tell)
 
 
-def _shuffled(policies: Mapping[int, tuple[Policy, ...]], panel: Panel) -> list[list[Policy]]:
+def _shuffled(policies: Mapping[int, Sequence[Policy]]) -> list[list[Policy]]:
     """Every seed's policies with their sight shuffled; none where a policy cannot be asked."""
     if not all(isinstance(policy, Shuffling) for made in policies.values() for policy in made):
         return []
     return [
-        [seeing(policy.shuffled(seed), panel) for policy in made if isinstance(policy, Shuffling)]
-        for seed, made in policies.items()
+        [policy.shuffled(seed) for policy in made if isinstance(policy, Shuffling)] for seed, made in policies.items()
     ]
 
 

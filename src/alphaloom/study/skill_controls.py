@@ -96,8 +96,7 @@ def blind_twin(policy: Policy, panel: Panel, market: Market, *, fold: Fold, rows
     Time: only rows that the policy's fold had learned from are read.
     """
     start = max(fold.train_start + min(policy.lookback, fold.train_stop - fold.train_start - 2), fold.train_stop - rows)
-    past = panel[: fold.train_stop]
-    held: Any = backtest(seeing(policy, past), past, market, start=start, cash=cash).holdings
+    held: Any = backtest(policy, panel[: fold.train_stop], market, start=start, cash=cash).holdings
     # The first close is before the first fill.
     average = np.asarray(held[1:], dtype=np.float64).mean(axis=0)
     gross = float(np.abs(average).sum())
