@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphaloom.factors import Expr, parse
+from alphaloom.mining.identity import fixed_cells
 from alphaloom.mining.pool import Alpha
 from alphaloom.mining.session import Session
 
@@ -51,8 +52,7 @@ class Archive:
         self._gram = np.zeros((0, 0))
         self._sketches: dict[Expr, NDArray[np.float16]] = {}
         self._worth: dict[Expr, float] = {}
-        known = np.flatnonzero(np.isfinite(session.target))
-        self._cells = known if len(known) <= CELLS else np.sort(np.random.default_rng(0).choice(known, CELLS, False))
+        self._cells = fixed_cells(session.target, CELLS)
         self._table = np.zeros((size + 1, 1, len(self._cells)), np.float32)
         self.exhausted = False
 

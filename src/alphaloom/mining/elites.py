@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from alphaloom.factors import Expr, parse
 from alphaloom.mining.genetic_operators import Genome
-from alphaloom.mining.identity import is_constant, root_form
+from alphaloom.mining.identity import fixed_cells, is_constant, root_form
 from alphaloom.mining.pool import Alpha
 from alphaloom.mining.session import Session
 from alphaloom.mining.variations import Variations
@@ -65,10 +65,9 @@ class Elites:
         self._session, self.count, self._allowed = session, count, allowed
         self._steps = Variations(session.grammar)
         self._held: list[_Elite] = []
-        known = np.flatnonzero(np.isfinite(session.target))
         # The standard error of a coefficient, were all cells independent.
-        self._error = 1.0 / np.sqrt(len(known))
-        self._cells = known if len(known) <= _CELLS else np.sort(np.random.default_rng(0).choice(known, _CELLS, False))
+        self._error = 1.0 / np.sqrt(np.isfinite(session.target).sum())
+        self._cells = fixed_cells(session.target, _CELLS)
 
     def note(self, alpha: Alpha, tokens: Sequence[int]) -> None:
         """A usable formula was judged and brings its values."""

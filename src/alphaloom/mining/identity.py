@@ -12,7 +12,7 @@ from alphaloom.factors import Expr, fields_of
 from alphaloom.factors.canonical import canonical
 from alphaloom.mining.signs import settle_signs
 
-__all__ = ["Fingerprints", "is_constant", "root_form", "root_sign"]
+__all__ = ["Fingerprints", "fixed_cells", "is_constant", "root_form", "root_sign"]
 
 CELLS = 256
 # Cosine of two fingerprints from which on they are one: values that differ by rounding alone agree far better.
@@ -132,3 +132,12 @@ def _stripped(expr: Expr) -> Expr | None:
     ):
         return right
     return None
+
+
+def fixed_cells(target: NDArray[Any], count: int) -> NDArray[np.intp]:
+    """The flat numbers of at most so many cells that have a target, ascending; the same in every search.
+
+    Similarities to many formulas are measured on them alone, at a fraction of the time.
+    """
+    known = np.flatnonzero(np.isfinite(target))
+    return known if len(known) <= count else np.sort(np.random.default_rng(0).choice(known, count, False))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from alphaloom.report.figures import Figure, Pen, absent, line, rounded
+from alphaloom.report.figures import Figure, Pen, absent, dotted_box, line, rounded
 from alphaloom.report.formats import number_text
 from alphaloom.report.reading import spelled, times_of
 
@@ -58,23 +58,7 @@ def _bands(result: ArenaResult) -> Figure:
     for each in lines:
         drawn = np.asarray(result.bands[each.name]["sharpe"], dtype=np.float64)
         drawn = drawn[np.isfinite(drawn)]
-        traces.append(
-            {
-                "type": "box",
-                "orientation": "h",
-                "name": "drawn by lot",
-                "x": rounded(drawn),
-                "y": [_label(each.name)] * drawn.size,
-                "boxpoints": "all",
-                "jitter": 0.7,
-                "pointpos": 0,
-                "marker": {"size": 3, "color": "$faint"},
-                "line": {"color": "$muted", "width": 1},
-                "fillcolor": "rgba(0,0,0,0)",
-                "hoverinfo": "skip",
-                "showlegend": each is lines[0],
-            }
-        )
+        traces.append(dotted_box(drawn, _label(each.name), name="drawn by lot", listed=each is lines[0]))
     names = [(_label(each.name), run) for each in lines for run in each.runs]
     for number, label, marker in (
         ("shuffled_sharpe", "shuffled signal", {"size": 9, "color": "$rival1", "symbol": "x"}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from alphaloom.report.reading import bars_per_year, benchmarks_of, column, growt
 if TYPE_CHECKING:
     from alphaloom.study import StudyResult
 
-__all__ = ["Figure", "Pen", "absent", "line", "money_figures", "rounded"]
+__all__ = ["Figure", "Pen", "absent", "dotted_box", "line", "money_figures", "rounded"]
 
 Array = NDArray[np.float64]
 Trace = dict[str, Any]
@@ -50,6 +50,25 @@ def absent(key: str, kicker: str, why: str) -> Figure:
 def rounded(values: Iterable[Any]) -> list[float | None]:
     """Numbers with six significant digits; NaN and infinity become None.   Shape: (K,) -> K."""
     return [float(f"{value:.6g}") if np.isfinite(value) else None for value in values]
+
+
+def dotted_box(values: Sequence[float] | Array, label: str, *, name: str, listed: bool) -> Trace:
+    """One line of a figure of portfolios by lot: a box with a dot for each; `listed` in the legend.   Shape: (K,)."""
+    return {
+        "type": "box",
+        "orientation": "h",
+        "name": name,
+        "x": rounded(values),
+        "y": [label] * len(values),
+        "boxpoints": "all",
+        "jitter": 0.7,
+        "pointpos": 0,
+        "marker": {"size": 3, "color": "$faint"},
+        "line": {"color": "$muted", "width": 1},
+        "fillcolor": "rgba(0,0,0,0)",
+        "hoverinfo": "skip",
+        "showlegend": listed,
+    }
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
-from alphaloom.report.figures import Figure, rounded
+from alphaloom.report.figures import Figure, dotted_box, rounded
 from alphaloom.report.formats import interval_text, number_text
 from alphaloom.report.shell import figure_grid, folded, section
 from alphaloom.report.tables import framed, heading, line_of, number_cell, typeset
@@ -117,23 +117,7 @@ def _figure(skill: Skill) -> Figure:
     drawn = [line for line in skill.lines if len(line.get("ratios", ())) > 1]
     lots = [line for line in drawn if line["name"].startswith("random")]
     for line in lots:
-        traces.append(
-            {
-                "type": "box",
-                "orientation": "h",
-                "name": line["name"],
-                "x": rounded(line["ratios"]),
-                "y": [line["name"]] * len(line["ratios"]),
-                "boxpoints": "all",
-                "jitter": 0.7,
-                "pointpos": 0,
-                "marker": {"size": 3, "color": "$faint"},
-                "line": {"color": "$muted", "width": 1},
-                "fillcolor": "rgba(0,0,0,0)",
-                "hoverinfo": "skip",
-                "showlegend": False,
-            }
-        )
+        traces.append(dotted_box(line["ratios"], line["name"], name=line["name"], listed=False))
     dots = [("the policy, each seed", [run["sharpe"] for run in skill.runs], "$strategy", "diamond")]
     for line in skill.lines[:2]:
         if not line["name"].startswith("random"):
