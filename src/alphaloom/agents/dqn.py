@@ -8,7 +8,7 @@ common scale van Hasselt et al. 2016 (arXiv:1602.07714).
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,6 @@ from alphaloom.agents.trading import Trading
 from alphaloom.errors import DataError
 from alphaloom.market import Market
 from alphaloom.panel import Panel
-
-if TYPE_CHECKING:
-    from alphaloom.agents.dqn_training import Lesson
 
 __all__ = ["CrossSectionBrain", "CrossSectionDQN", "ExpertsOf"]
 
@@ -180,7 +177,7 @@ class CrossSectionDQN:
         judge = _Judge(plain, train, observed, market, cut) if self.validation > 2 else None
         members, notes = [], []
         for width in self.widths:
-            member, history = train_member(course, self._lesson(width), seed=self.seed, judge=judge)
+            member, history = train_member(course, self, width, judge=judge)
             members.append(member)
             if history:
                 best = int(np.argmax(history))
@@ -190,12 +187,6 @@ class CrossSectionDQN:
         if self.experts != "shared" and strangers:
             notes.append(f"{strangers} assets without training rows have no expert and are not held")
         return replace(plain, members=tuple(members)), tuple(notes)
-
-    def _lesson(self, width: int) -> Lesson:
-        from alphaloom.agents.dqn_training import Lesson
-
-        names = [name for name in Lesson.__dataclass_fields__ if name != "width"]
-        return Lesson(width=width, **{name: getattr(self, name) for name in names})
 
     def _groups(self, train: Panel, learned: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The expert of each asset, counted from 0; -1 for an asset without training rows.   Shape: (N,)."""

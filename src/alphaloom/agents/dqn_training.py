@@ -8,49 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from alphaloom.agents.dqn_alignment import Alignment, Member, aligned, gradient_to_pool
+from alphaloom.agents.dqn_alignment import Member, aligned, gradient_to_pool
 from alphaloom.agents.dqn_nets import Experts
 from alphaloom.agents.dqn_rewards import Branches
 from alphaloom.agents.dqn_sight import Sight
 from alphaloom.errors import SolveError
 from alphaloom.nn.torch_state import torch_threads
 
-__all__ = ["Course", "Lesson", "train_member"]
+if TYPE_CHECKING:
+    from alphaloom.agents.dqn import CrossSectionDQN
+
+__all__ = ["Course", "train_member"]
 
 _BEND = 5.0  # deviations of a reward from which on an error counts in proportion, no longer squared
 _SAMPLE = 2048  # states an expert is asked about to learn how its scores are spread
 _QUANTILES = 512
 _POOL = 0.99  # memory of the pool's mean and spread, a batch
 _TARGETS = 1e-2  # memory of the targets' mean and spread, a batch
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """How one member learns; see `CrossSectionDQN` for the meaning of each number."""
-
-    width: int
-    steps: int
-    gamma: float
-    epsilon: float
-    memory: int
-    every: int
-    batch: int
-    rate: float
-    clip: float
-    copy_every: int
-    judge_every: int
-    copies: int
-    length: int
-    double: bool
-    dueling: bool
-    alignment: Alignment
-    penalty: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,26 +104,26 @@ class _Starts:
 class _Walk:
     """K times m copies that walk through the market, one asset each, and hold it or not."""
 
-    def __init__(self, course: Course, lesson: Lesson, random: np.random.Generator) -> None:
+    def __init__(self, course: Course, settings: CrossSectionDQN, random: np.random.Generator) -> None:
         K = course.experts
-        self.course, self.lesson, self.random, self.starts = course, lesson, random, _Starts(course)
-        m = max(1, lesson.copies // K)
+        self.course, self.settings, self.random, self.starts = course, settings, random, _Starts(course)
+        m = max(1, settings.copies // K)
         self.row, self.asset = np.zeros((K, m), np.int64), np.zeros((K, m), np.int64)
         self.held, self.left = np.zeros((K, m), np.bool_), np.zeros((K, m), np.int64)
         self._begin(np.ones((K, m), np.bool_))
         # Copies that all began together would all end together.
-        self.left[:] = random.integers(1, lesson.length + 1, (K, m))
+        self.left[:] = random.integers(1, settings.length + 1, (K, m))
 
     def _begin(self, over: NDArray[np.bool_]) -> None:
         self.row[over], self.asset[over] = self.starts.draw(self.random, np.nonzero(over)[0])
-        self.held[over], self.left[over] = False, self.lesson.length
+        self.held[over], self.left[over] = False, self.settings.length
 
     def step(self, net: Experts, ring: _Ring) -> int:
         """One bar for every copy; returns how many steps that were."""
         row, asset, held, pay = self.row, self.asset, self.held, self.course.branches
         q = net.forward(torch.from_numpy(self.course.sight.cells(row, asset, held))).q.numpy()
         chance = self.random.random((2, *row.shape))
-        action = np.where(chance[0] < self.lesson.epsilon, chance[1] < 0.5, q[..., 1] > q[..., 0])
+        action = np.where(chance[0] < self.settings.epsilon, chance[1] < 0.5, q[..., 1] > q[..., 0])
         reward = np.where(action, pay.hold[row, asset], pay.idle[row, asset])
         reward = reward - pay.entry * (action & ~held) - pay.leave * (held & ~action)
         ended = pay.last[row, asset]
@@ -167,17 +147,17 @@ class _Batch(NamedTuple):
 class _Job:
     """One member in training."""
 
-    def __init__(self, course: Course, lesson: Lesson, seed: int) -> None:
-        self.course, self.lesson = course, lesson
-        self.random = np.random.default_rng(np.random.SeedSequence([seed, lesson.width]))
+    def __init__(self, course: Course, settings: CrossSectionDQN, width: int) -> None:
+        self.course, self.settings = course, settings
+        self.random = np.random.default_rng(np.random.SeedSequence([settings.seed, width]))
         K, D = course.experts, course.sight.inputs
-        self.net = Experts(K, D, lesson.width, dueling=lesson.dueling, random=self.random)
+        self.net = Experts(K, D, width, dueling=settings.dueling, random=self.random)
         self.target = self.net.twin()
         self.net.flat.grad = self.net.slope
-        self.adam = torch.optim.Adam([self.net.flat], lr=lesson.rate)
-        self.ring = _Ring(K, max(1, lesson.memory // K))
-        self.walk = _Walk(course, lesson, self.random)
-        self.m = -(-lesson.batch // K)
+        self.adam = torch.optim.Adam([self.net.flat], lr=settings.rate)
+        self.ring = _Ring(K, max(1, settings.memory // K))
+        self.walk = _Walk(course, settings, self.random)
+        self.m = -(-settings.batch // K)
         pay = course.branches
         gaps = (pay.hold - pay.idle)[course.start :][pay.valid[course.start :]]
         self.unit = float(gaps.std()) or 1.0
@@ -202,24 +182,24 @@ class _Job:
 
     def learn(self) -> None:
         """One gradient step on one batch."""
-        lesson, batch = self.lesson, self.batch()
+        settings, batch = self.settings, self.batch()
         ahead = self.target.forward(batch.later).q
         ahead = ahead * self.target_spread[:, None, None] + self.target_mean[:, None, None]
-        best = self.net.forward(batch.later).q if lesson.double else ahead
+        best = self.net.forward(batch.later).q if settings.double else ahead
         future = ahead.gather(-1, best.argmax(-1, keepdim=True))[..., 0]
-        wanted = batch.reward + lesson.gamma * batch.going * future
-        if lesson.alignment == "popart":
+        wanted = batch.reward + settings.gamma * batch.going * future
+        if settings.alignment == "popart":
             self._follow(wanted)
         passed = self.net.forward(batch.x)
         said = passed.q.gather(-1, batch.action)[..., 0]
         error = said - (wanted - self.mean[:, None]) / self.spread[:, None]
         dq = torch.zeros_like(passed.q)
         dq.scatter_(-1, batch.action, (error.clamp_(-_BEND, _BEND) / self.m)[..., None])
-        if lesson.alignment == "penalty" and self.course.experts > 1:
+        if settings.alignment == "penalty" and self.course.experts > 1:
             dq += self._drawn_together(passed.q)
         self.net.backward(passed, dq / self.course.experts)
-        if lesson.clip > 0.0:
-            torch.nn.utils.clip_grad_norm_([self.net.flat], lesson.clip)
+        if settings.clip > 0.0:
+            torch.nn.utils.clip_grad_norm_([self.net.flat], settings.clip)
         self.adam.step()
         self.updates += 1
 
@@ -240,8 +220,8 @@ class _Job:
         self.pool = (_POOL * self.pool[0] + (1.0 - _POOL) * mean, _POOL * self.pool[1] + (1.0 - _POOL) * spread)
         slope = gradient_to_pool(gain, *self.pool)
         # A distribution has no direction: who is pulled before it has learned which way is up may stay upside down.
-        risen = min(1.0, 2.0 * self.updates * self.lesson.every / self.lesson.steps)
-        return risen * self.lesson.penalty * torch.stack((-slope, slope), dim=-1)
+        risen = min(1.0, 2.0 * self.updates * self.settings.every / self.settings.steps)
+        return risen * self.settings.penalty * torch.stack((-slope, slope), dim=-1)
 
     def copy(self) -> None:
         """Make the present net the one that says what lies ahead."""
@@ -252,20 +232,20 @@ class _Job:
         """The present net with the spread of its scores over some training states.   Shape: states (K, S, D)."""
         K = self.course.experts
         mean, spread = (part.numpy().astype(np.float64) for part in (self.mean, self.spread))
-        bare = Member(self.net.arrays(), self.lesson.dueling, self.unit, mean, spread, np.zeros((K, 1)))
+        bare = Member(self.net.arrays(), self.settings.dueling, self.unit, mean, spread, np.zeros((K, 1)))
         q = self.net.forward(torch.from_numpy(states)).q.numpy().astype(np.float64)
         values = self.unit * (spread[:, None, None] * q + mean[:, None, None])
         gain = values[..., 1] - values[..., 0]
         shares = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-        table = np.quantile(gain, shares, axis=1).T if self.lesson.alignment == "cdf" else np.zeros((K, 1))
+        table = np.quantile(gain, shares, axis=1).T if self.settings.alignment == "cdf" else np.zeros((K, 1))
         ready = Member(bare.weights, bare.dueling, bare.unit, mean, spread, table)
-        scores, _ = aligned(ready, values.swapaxes(0, 1), np.arange(K), self.lesson.alignment)
+        scores, _ = aligned(ready, values.swapaxes(0, 1), np.arange(K), self.settings.alignment)
         deviation = float(scores.std()) or 1.0
         return Member(bare.weights, bare.dueling, bare.unit, mean, spread, table, deviation)
 
 
 def train_member(
-    course: Course, lesson: Lesson, *, seed: int, judge: Callable[[Member], float] | None = None
+    course: Course, settings: CrossSectionDQN, width: int, *, judge: Callable[[Member], float] | None = None
 ) -> tuple[Member, tuple[float, ...]]:
     """Train one member; with a judge, the best of those that it saw every `judge_every` steps.
 
@@ -273,24 +253,24 @@ def train_member(
     Raises: SolveError for an expert without rows to learn from.
     """
     with torch_threads(1), torch.no_grad():
-        job = _Job(course, lesson, seed)
+        job = _Job(course, settings, width)
         states = _states(job)
         taken = done = 0
-        next_copy, next_judge = lesson.copy_every, lesson.judge_every
+        next_copy, next_judge = settings.copy_every, settings.judge_every
         best, history = None, []
-        while taken < lesson.steps:
+        while taken < settings.steps:
             taken += job.walk.step(job.net, job.ring)
-            while done < min(taken, lesson.steps) // lesson.every and job.ring.filled >= min(job.m, job.ring.room):
+            while done < min(taken, settings.steps) // settings.every and job.ring.filled >= min(job.m, job.ring.room):
                 job.learn()
                 done += 1
             if taken >= next_copy:
                 job.copy()
-                next_copy += lesson.copy_every
-            if judge is not None and (taken >= next_judge or taken >= lesson.steps):
+                next_copy += settings.copy_every
+            if judge is not None and (taken >= next_judge or taken >= settings.steps):
                 found = job.member(states)
                 history.append(float(judge(found)))
                 best = found if best is None or history[-1] > max(history[:-1], default=-np.inf) else best
-                next_judge += lesson.judge_every
+                next_judge += settings.judge_every
         return (job.member(states) if best is None else best), tuple(history)
 
 

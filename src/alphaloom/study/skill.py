@@ -23,7 +23,7 @@ from alphaloom.metrics import inference, performance
 from alphaloom.panel import Panel
 from alphaloom.portfolio import BuyAndHold, EqualWeight
 from alphaloom.roles import Executor, Policy
-from alphaloom.study.arena_numbers import Luck, deflated, number
+from alphaloom.study.arena_numbers import Luck, Measure, deflated, number
 from alphaloom.study.controls import CALENDAR, Ground
 from alphaloom.study.curves import paid, turnover
 from alphaloom.study.description import fingerprint
@@ -94,26 +94,18 @@ class _Scene:
     """Where everybody is judged: the ground, the riskless rate, how to resample."""
 
     ground: Ground
-    rf: Floats
+    measure: Measure
     test: SkillTest
-    seed: int
-
-    @property
-    def periods(self) -> float:
-        return self.ground.panel.periods_per_year
-
-    def sharpe(self, returns: Floats) -> Any:
-        return performance.sharpe(returns, periods_per_year=self.periods, rf=self.rf)
 
     def row(self, name: str, book: BacktestResult, **more: Any) -> dict[str, Any]:
         returns = settled(book.returns)
         return {
             "name": name,
-            "sharpe": number(self.sharpe(returns)),
-            "cagr": number(performance.cagr(returns, periods_per_year=self.periods)),
-            "volatility": number(performance.volatility(returns, periods_per_year=self.periods)),
+            "sharpe": number(self.measure.sharpe(returns)),
+            "cagr": number(performance.cagr(returns, periods_per_year=self.measure.periods_per_year)),
+            "volatility": number(performance.volatility(returns, periods_per_year=self.measure.periods_per_year)),
             "max_drawdown": number(performance.max_drawdown(returns)),
-            "turnover": number(float(turnover(book).mean()) * self.periods),
+            "turnover": number(float(turnover(book).mean()) * self.measure.periods_per_year),
             "cost": number(float(paid(book).sum()) / book.capital),
             **more,
         }
@@ -154,7 +146,7 @@ def judge_skill(
     folds, run = study.plan.folds(len(panel)), executor or local()
     start, market = folds[0].test_start, replace(study.market, lot=0.0)
     rf = riskless(panel, study.market.cash_rate)[0][start:]
-    scene = _Scene(Ground(panel, market, start, study.cash), rf, test, study.seed)
+    scene = _Scene(Ground(panel, market, start, study.cash), Measure(panel.periods_per_year, rf, study.seed), test)
     policies: dict[int, list[Policy]] = {}
     for done, (seed, each) in enumerate(studies.items()):
         tell("seeds", done, len(studies))
@@ -256,7 +248,7 @@ def _judged(
 ) -> dict[str, Any]:
     """Spread, lines, checks and the sentence."""
     mine, twin = (np.column_stack([settled(book.returns) for book in books]) for books in (own, still))
-    ratios = np.atleast_1d(scene.sharpe(mine))
+    ratios = np.atleast_1d(scene.measure.sharpe(mine))
     trials = study.trials * len(own)
     luck = Luck(trials, trials, trials, 1.0 / max(len(mine) - 2, 1), math.nan)
     spread = {
@@ -264,7 +256,7 @@ def _judged(
         "deviation": number(np.std(ratios, ddof=1)) if len(ratios) > 1 else None,
         "interquartile_mean": number(_interquartile_mean(ratios)),
         **_interval(scene, mine),
-        "deflated": _mean([deflated(column, luck, trials=trials, rf=scene.rf) for column in mine.T]),
+        "deflated": _mean([deflated(column, luck, trials=trials, rf=scene.measure.rf) for column in mine.T]),
         "trials": trials,
     }
     groups = {"its average, held constant": still, "with shuffled sight": blurred}
@@ -272,10 +264,12 @@ def _judged(
     groups = {"random constant portfolios": lots, "random fixed-sign portfolios": tosses}
     lines += [_group(scene, name, books) for name, books in groups.items()]
     lines += [scene.row(name, book, count=1) for name, book in rivals.items()]
-    random = np.array([number(scene.sharpe(settled(book.returns))) for book in (*lots, *tosses)], dtype=np.float64)
+    random = np.array(
+        [number(scene.measure.sharpe(settled(book.returns))) for book in (*lots, *tosses)], dtype=np.float64
+    )
     bar = float(np.nanquantile(random, SURE)) if np.isfinite(random).any() else math.nan
     p = _paired(scene, mine, twin)
-    mean, blind = spread["mean"], number(np.mean(np.atleast_1d(scene.sharpe(twin))))
+    mean, blind = spread["mean"], number(np.mean(np.atleast_1d(scene.measure.sharpe(twin))))
     checks = (
         _check("mean Sharpe ratio above 95 % of the random portfolios", mean, bar, _above(mean, bar)),
         _check("mean Sharpe ratio above that of its own average, held constant", mean, blind, _above(mean, blind)),
@@ -309,11 +303,13 @@ def _group(scene: _Scene, name: str, books: Sequence[BacktestResult]) -> dict[st
 def _interval(scene: _Scene, columns: Floats) -> dict[str, float | None]:
     def mean_ratio(*series: Floats) -> Floats:
         *plain, rate = series
-        return np.asarray(np.mean([_ratio(values - rate) for values in plain], axis=0) * math.sqrt(scene.periods))
+        return np.asarray(
+            np.mean([_ratio(values - rate) for values in plain], axis=0) * math.sqrt(scene.measure.periods_per_year)
+        )
 
     test = scene.test
     found = inference.bootstrap_interval(
-        mean_ratio, (*columns.T, scene.rf), seed=scene.seed, draws=test.draws, block=test.block
+        mean_ratio, (*columns.T, scene.measure.rf), seed=scene.measure.seed, draws=test.draws, block=test.block
     )
     return {"low": number(found.low), "high": number(found.high)}
 
@@ -321,10 +317,10 @@ def _interval(scene: _Scene, columns: Floats) -> dict[str, float | None]:
 def _paired(scene: _Scene, mine: Floats, twin: Floats) -> float | None:
     """How often resampling both together puts the twin level or ahead."""
     known = np.isfinite(mine).all(axis=1) & np.isfinite(twin).all(axis=1)
-    a, b, rate = mine[known], twin[known], scene.rf[known]
+    a, b, rate = mine[known], twin[known], scene.measure.rf[known]
     if len(a) < 2:
         return None
-    rows = inference.stationary_bootstrap(len(a), scene.test.draws, block=scene.test.block, seed=scene.seed)
+    rows = inference.stationary_bootstrap(len(a), scene.test.draws, block=scene.test.block, seed=scene.measure.seed)
     behind = 0
     for drawn in rows.T:
         gap = _ratio(a[drawn] - rate[drawn, None]).mean() - _ratio(b[drawn] - rate[drawn, None]).mean()
