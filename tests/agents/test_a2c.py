@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from planted_market import planted
 
 from alphaloom.agents.a2c import ActorCritic
 from alphaloom.agents.a2c_brain import ActorBrain, NetShape
@@ -40,21 +41,6 @@ SMALL = ActorCritic(
     laps=4,
     rate=1e-3,
 )
-
-
-def planted(T: int, N: int, seed: int, *, strength: float = 0.004) -> Panel:
-    """Today's x says the sign of tomorrow's return."""
-    rng = np.random.default_rng(seed)
-    x, returns = rng.normal(size=(T, N)), np.zeros((T, N))
-    returns[1:] = strength * np.sign(x[:-1]) + rng.normal(0.0, 0.01, (T - 1, N))
-    close = 100.0 * np.cumprod(1.0 + returns, axis=0)
-    start = np.datetime64("2005-01-03")
-    times = np.array([np.busday_offset(start, k, roll="forward") for k in range(T)], dtype="datetime64[ns]")
-    return Panel(
-        times=times,
-        assets=tuple(f"A{k}" for k in range(N)),
-        fields={"open": close, "close": close, "volume": close, "x": x},
-    )
 
 
 def earned(policy: AgentPolicy, panel: Panel, market: Market) -> np.ndarray:

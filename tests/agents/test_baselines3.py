@@ -13,6 +13,7 @@ pytest.importorskip("stable_baselines3")
 
 import stable_baselines3
 import torch
+from planted_market import planted
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
@@ -48,18 +49,6 @@ FEW = {
     "td3": {"learning_starts": 4, "batch_size": 8},
 }
 TINY = Expert("a2c", SEEN, WEIGHTS, steps=48, copies=2, hidden=(8,), settings=FEW["a2c"], validation=30, laps=2)
-
-
-def planted(T: int, N: int, seed: int, *, strength: float = 0.004) -> Panel:
-    """Today's x says the sign of tomorrow's return."""
-    rng = np.random.default_rng(seed)
-    x, returns = rng.normal(size=(T, N)), np.zeros((T, N))
-    returns[1:] = strength * np.sign(x[:-1]) + rng.normal(0.0, 0.01, (T - 1, N))
-    close = 100.0 * np.cumprod(1.0 + returns, axis=0)
-    start = np.datetime64("2005-01-03")
-    times = np.array([np.busday_offset(start, k, roll="forward") for k in range(T)], dtype="datetime64[ns]")
-    fields = {"open": close, "close": close, "volume": close, "x": x}
-    return Panel(times=times, assets=tuple(f"A{k}" for k in range(N)), fields=fields)
 
 
 @pytest.fixture(scope="module")
