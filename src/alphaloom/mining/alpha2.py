@@ -37,7 +37,7 @@ class Alpha2:
     `batch` leaves are judged together. An edge's value is its reward and between mean (`beta`) and largest of the
     `best` highest returns. `archive`, `least_ic`, `most_alike`: what is kept. `harvest`: how many formulas of a game's
     tree are kept beside its result, and how many of the steps of its time. The part `refine` of the evaluations are
-    steps (`mining/variations.py`) from the best unlike formulas to others that have programs; `paper` has none.
+    steps (`mining/elites.py`) from the best unlike formulas to others that have programs; `paper` has none.
     Training starts after `start_games` and takes `lessons` steps a game. None stands for the profile's value: of
     `simulations` 25,000 in `paper`, in `safe` a 200th of the evaluations, from 40 to 400. Afterwards
     `session.finds` holds the archive, the highest |IC| first; the pool was offered all of it.
@@ -74,7 +74,7 @@ class Alpha2:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise DataError("a part lies in [0, 1]", found=getattr(self, name), where=f"Alpha2.{name}")
         if self.refine is None:
-            object.__setattr__(self, "refine", 0.0 if self.profile == "paper" else 0.6)
+            object.__setattr__(self, "refine", 0.0 if self.profile == "paper" else 0.8)
         if not 0.0 <= float(self.refine or 0.0) < 1.0:
             raise DataError("a part is at least 0 and below 1", found=self.refine, where="Alpha2.refine")
         if self.harvest is None:

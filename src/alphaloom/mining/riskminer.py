@@ -45,8 +45,8 @@ class RiskMiner:
     (greatest weight of an episode for having been chosen by the tree, 0: off), `batch` episodes a step. Its net has an
     `embedding`, `layers` cells of `width` and layers of `hidden` units; `end_bias` is what the end's logit begins with.
     With `vary_length` the most tokens of an iteration's formulas are drawn, so that short ones are tried in earnest.
-    The part `refine` of the trials is not drawn in the tree: each is one step (`mining/variations.py`) from one of the
-    best `elites` unlike formulas, paid and learnt from like all.
+    The part `refine` of the trials is not drawn in the tree: each is one step (`mining/elites.py`) from one of the best
+    `elites` unlike formulas, paid where it ends and learnt from like all.
     A checkpoint is written every `keep_every` iterations.
     """
 

@@ -49,7 +49,7 @@ class Plan:
     hidden: tuple[int, ...] = (32, 32)
     end_bias: float = 2.0
     vary_length: bool = True
-    refine: float = 0.7
+    refine: float = 0.8
     elites: int = 40
     torch_threads: int = 1
     keep_every: int = 1

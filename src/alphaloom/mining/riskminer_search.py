@@ -169,10 +169,11 @@ class Hunt:
         return [self._spelt(step.tokens) for step in steps if step is not None]
 
     def _spelt(self, tokens: Sequence[int]) -> _Lane:
-        """A trial whose tokens are given."""
+        """A trial whose tokens are given. It is paid where it ends: what it passes on its way is not judged again."""
         lane = _Lane(Episode([]), None, self.session.grammar.start())
         for number in (*tokens, self.end):
             self._taken(lane, number, 1.0)
+        lane.exprs = [*[None] * (len(lane.exprs) - 1), lane.exprs[-1]]
         return lane
 
     def _fresh(self, count: int) -> list[_Lane]:
