@@ -15,6 +15,7 @@ from alphaloom.factors import evaluate_one, parse
 from alphaloom.factors.grammar import Grammar
 from alphaloom.market import Market
 from alphaloom.mining import Budget, Pool, Session
+from alphaloom.mining.elites import Elites
 from alphaloom.mining.random_search import RandomSearch
 from alphaloom.mining.riskminer import RiskMiner
 from alphaloom.mining.riskminer_plan import PLANS
@@ -84,13 +85,14 @@ def test_a_stopped_search_goes_on_to_the_same_formulas(make_panel, tmp_path, pro
 
 
 def test_part_of_the_trials_are_steps_and_the_paper_has_none(make_panel):
-    session = opened(make_panel(160, 20, seed=2), budget=2000)
-    plan = replace(PLANS["safe"], simulations=150, leaves=4, refine=0.5)
+    session = opened(make_panel(160, 20, seed=2), budget=400)
+    plan = replace(PLANS["safe"], simulations=40, leaves=4, refine=0.5)
     hunt = Hunt(plan, session, Uniform(len(GRAMMAR.tokens), 1.0))
+    hunt.elites = Elites(session, 40, ground=5)
     first, second = hunt.iteration(), hunt.iteration()
-    assert len(first) == len(second) == 150
+    assert len(first) == len(second) == 40
     steps = [episode for episode in second if not episode.path]
-    assert 45 <= len(steps) <= 105
+    assert 8 <= len(steps) <= 32
     assert all(set(episode.behaviour) == {1.0} for episode in steps)
     # A step is paid where it ends, and what it passes on its way costs no evaluation.
     assert all(not any(episode.rewards[:-2]) for episode in steps)
