@@ -149,7 +149,7 @@ def test_a_better_version_takes_the_place_of_what_it_is_like(make_panel):
 def test_steps_are_programs_and_the_paper_has_none(make_panel):
     panel = make_panel(200, 20, seed=3)
     target = planted(panel, "ts_mean(close, 5) / open", 0.5, 0)
-    assert Alpha2().refine == 0.8
+    assert Alpha2().refine == 0.9
     assert Alpha2("paper").refine == 0.0
     with_steps, without = (searched(panel, target=target, miner=replace(MINER, refine=part)) for part in (0.6, 0.0))
     assert with_steps.evaluations == without.evaluations == 150

@@ -74,7 +74,7 @@ class Alpha2:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise DataError("a part lies in [0, 1]", found=getattr(self, name), where=f"Alpha2.{name}")
         if self.refine is None:
-            object.__setattr__(self, "refine", 0.0 if self.profile == "paper" else 0.8)
+            object.__setattr__(self, "refine", 0.0 if self.profile == "paper" else 0.9)
         if not 0.0 <= float(self.refine or 0.0) < 1.0:
             raise DataError("a part is at least 0 and below 1", found=self.refine, where="Alpha2.refine")
         if self.harvest is None:

@@ -130,8 +130,8 @@ class Player:
         share, batch = self.miner.refine or 0.0, self.rules.batch
         self._owed += evaluations * share / max(1.0 - share, 1e-9)
         while self._owed >= batch and not (self.archive.exhausted or self.session.spent):
-            self._owed -= batch
             steps = [step for _ in range(batch) if (step := self.elites.step()) is not None]
+            self._owed -= len(steps)
             exprs = list(dict.fromkeys(step.expr for step in steps))
             for expr, form in zip(exprs, self.archive.judge(exprs), strict=True):
                 self._stepped[form] = self.programs.encode(expr)
