@@ -11,7 +11,7 @@ from alphaloom.errors import DataError
 from alphaloom.factors import evaluate_one, parse, split_safe, unit_of
 from alphaloom.factors.grammar import ALPHA2, Grammar
 from alphaloom.market import Market
-from alphaloom.mining import Budget, Pool, Session
+from alphaloom.mining import Budget, Pool, Session, alpha2_search
 from alphaloom.mining.alpha2 import Alpha2
 from alphaloom.mining.alpha2_archive import Archive
 from alphaloom.mining.alpha2_settings import NetSettings
@@ -156,6 +156,22 @@ def test_steps_are_programs_and_the_paper_has_none(make_panel):
     assert with_steps.counts["games"] < without.counts["games"]
     best = [max(abs(alpha.ic) for alpha in session.finds) for session in (with_steps, without)]
     assert best[0] >= best[1]
+
+
+def test_the_pool_hears_of_steps_before_a_game_ends(make_panel, monkeypatch):
+    panel, at_end = make_panel(160, 20, seed=2), []
+    keep = alpha2_search.Player._keep
+
+    def seen(self, game):
+        at_end.append((self.session.evaluations, self.session.pool.ic))
+        return keep(self, game)
+
+    monkeypatch.setattr(alpha2_search.Player, "_keep", seen)
+    miner = Alpha2(simulations=60, net=MINER.net)
+    session = searched(panel, target=planted(panel, "close / open", 0.5, 0), miner=miner, budget=900)
+    assert at_end[0][0] > 2 * 200
+    assert at_end[0][1] > 0.0
+    assert session.pool.ic >= at_end[0][1] > 0.5 * session.pool.ic
 
 
 def test_an_overfull_archive_keeps_the_best_beside_each_other(make_panel):

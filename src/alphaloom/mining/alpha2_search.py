@@ -27,6 +27,8 @@ __all__ = ["Player"]
 _IDLE = 20
 # So many unlike formulas are the beginnings of steps.
 _ELITES = 40
+# After so many steps the pool is offered so many of the best formulas that steps begin from.
+_OFFER_EVERY, _OFFERED = 200, 5
 # The chance that a random program ends where it may.
 _END = 0.5
 
@@ -52,7 +54,7 @@ class Player:
         self.elites = Elites(session, _ELITES, self._runs)
         self._judged: dict[Expr, None] = {}
         self._stepped: dict[Expr, tuple[int, ...]] = {}
-        self._owed = 0.0
+        self._owed, self._unoffered = 0.0, 0
         # A game that judged hardly anything new is followed by one without the network.
         self._plain = False
         self.done = False
@@ -137,10 +139,16 @@ class Player:
                 self._stepped[form] = self.programs.encode(expr)
             if not exprs:
                 break
+            self._unoffered += len(exprs)
+            if self._unoffered >= _OFFER_EVERY and not self.archive.exhausted:
+                # A game and the steps of its time may be long: the pool hears of the best before it ends.
+                self._unoffered = 0
+                for form in self.elites.best(_OFFERED):
+                    self.session.offer(self.session.filled(self.session.known[form]))
 
     def _game(self) -> Game | None:
         """Play one game; None where the budget ended it."""
-        self._judged, self._stepped, self._owed = {}, {}, 0.0
+        self._judged, self._stepped, self._owed, self._unoffered = {}, {}, 0.0, 0
         longest = self.programs.max_length
         if not self.miner.signed:
             longest = int(self.session.rng.integers(self.programs.shortest, longest + 1))

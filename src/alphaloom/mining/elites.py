@@ -129,6 +129,10 @@ class Elites:
         if self._held[0].worth > self._peak + _PROGRESS:
             self._peak, self._idle = self._held[0].worth, 0
 
+    def best(self, count: int) -> list[Expr]:
+        """The forms of the best that steps begin from, at most so many."""
+        return [elite.form for elite in self._held[:count]]
+
     def step(self) -> Genome | None:
         """A formula one step from a good one, if possible one that was not judged; None where there is none.
 
