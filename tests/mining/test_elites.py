@@ -34,6 +34,18 @@ def spelt(elites):
     return [str(GRAMMAR.decode(tokens)) for tokens in elites.memory()["elite_tokens"]]
 
 
+def goes_on_alike(make_panel, one, *, ground, steps):
+    """Another one that remembers what this one did takes the same steps, and remembers the same afterwards."""
+    session = opened(make_panel)
+    session.judge([parse(text) for text in TEXTS])
+    other = Elites(session, 10, ground=ground)
+    other.recall(one.memory())
+    assert other.memory() == one.memory()
+    session.rng.bit_generator.state = one._session.rng.bit_generator.state
+    assert [one.step().tokens for _ in range(steps)] == [other.step().tokens for _ in range(steps)]
+    assert other.memory() == one.memory()
+
+
 def test_the_best_stand_first_and_the_worst_go(make_panel):
     session = opened(make_panel)
     elites = noted(session, TEXTS)
@@ -82,13 +94,7 @@ def test_what_was_tried_often_is_tried_less(make_panel):
 def test_a_memory_leads_to_the_same_steps(make_panel):
     one = noted(opened(make_panel), TEXTS)
     [one.step() for _ in range(5)]
-    session = opened(make_panel)
-    session.judge([parse(text) for text in TEXTS])
-    other = Elites(session, 10, ground=1)
-    other.recall(one.memory())
-    assert other.memory() == one.memory()
-    session.rng.bit_generator.state = one._session.rng.bit_generator.state
-    assert [one.step().tokens for _ in range(9)] == [other.step().tokens for _ in range(9)]
+    goes_on_alike(make_panel, one, ground=1, steps=9)
 
 
 def test_a_step_may_join_parts_of_two(make_panel, monkeypatch):
@@ -132,11 +138,4 @@ def test_a_stop_in_a_second_climb_changes_nothing(make_panel, monkeypatch):
     one = noted(opened(make_panel), TEXTS, ground=2)
     [one.step() for _ in range(40)]
     assert one.memory()["climbs_ended"] == 1
-    session = opened(make_panel)
-    session.judge([parse(text) for text in TEXTS])
-    other = Elites(session, 10, ground=2)
-    other.recall(one.memory())
-    assert other.memory() == one.memory()
-    session.rng.bit_generator.state = one._session.rng.bit_generator.state
-    assert [one.step().tokens for _ in range(30)] == [other.step().tokens for _ in range(30)]
-    assert other.memory() == one.memory()
+    goes_on_alike(make_panel, one, ground=2, steps=30)

@@ -67,7 +67,7 @@ def test_an_operator_is_left_out():
 
 def test_a_step_is_short():
     lengths = [len(one.tokens) for one in steps("ts_mean(close, 5) / close")]
-    assert min(lengths) >= 2
+    assert min(lengths) >= 2  # an operator with one operand in the place of one with two
     assert max(lengths) <= 5 + 2 + 5  # spelt as a difference over its scale, and one operator more
     assert len(set(lengths)) > 3
 
